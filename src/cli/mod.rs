@@ -1,0 +1,7 @@
+//! The command line: one file a subcommand, no logic.
+use std::process::ExitCode;
+
+/// Exit codes: 0 ok, 1 found something, 2 usage, 3 infrastructure, 4 inconclusive.
+pub fn main() -> ExitCode {
+    ExitCode::from(2)
+}

@@ -1,0 +1,111 @@
+//! The configuration as the request path sees it: everything resolved, nothing left to parse.
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde_json::{Map, Value};
+
+use crate::{routes::Decline, secret::Secret, spend::Pricing};
+
+/// The provider of a deployment, as LiteLLM's `get_llm_provider` infers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provider {
+    /// `openai/...` (any `api_base`) and models LiteLLM knows as OpenAI's
+    OpenAi,
+    Anthropic,
+    /// any other provider by LiteLLM's name: its requests decline
+    Other(String),
+}
+
+impl Provider {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Provider::OpenAi => "openai",
+            Provider::Anthropic => "anthropic",
+            Provider::Other(name) => name,
+        }
+    }
+}
+
+/// A reason out of the configuration, with the key that is to blame (`litellm_settings.callbacks`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigDecline {
+    pub decline: Decline,
+    pub key: String,
+}
+
+/// One entry of `model_list`.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// `model_info.id`, or LiteLLM's sha256 over name and params (router.py `_generate_model_id`)
+    pub id: String,
+    pub model_group: String,
+    pub provider: Provider,
+    /// what the provider is asked for: `gpt-4o`
+    pub model: String,
+    /// `litellm_params.model` with its provider: `openai/gpt-4o` (header `x-litellm-model-name`)
+    pub litellm_model: String,
+    /// without trailing slash; `None` is the provider's own address
+    pub api_base: Option<String>,
+    pub api_key: Option<Secret>,
+    pub organization: Option<String>,
+    /// `litellm_params` that are request defaults (`temperature`, `max_tokens`, ...); the client's value wins
+    pub default_params: Map<String, Value>,
+    pub extra_headers: Vec<(String, String)>,
+    /// `litellm_params.timeout` / `stream_timeout`
+    pub timeout: Option<Duration>,
+    pub stream_timeout: Option<Duration>,
+    pub weight: Option<f64>,
+    pub rpm: Option<f64>,
+    pub tpm: Option<f64>,
+    /// `None`: LiteLLM has no price for it, cost is 0
+    pub pricing: Option<Pricing>,
+    /// cost-map facts about the model (`max_output_tokens`, `mode`, `supports_*`); empty where unknown
+    pub model_info: Map<String, Value>,
+    /// why requests to this deployment go to Python
+    pub declines: Vec<ConfigDecline>,
+}
+
+/// All deployments that share a `model_name`, in file order.
+#[derive(Debug, Clone)]
+pub struct ModelGroup {
+    pub name: String,
+    pub deployments: Vec<Arc<Deployment>>,
+}
+
+/// Settings the request path honours; everything else is in [`Snapshot::declines`] or has no bearing.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `litellm_settings.request_timeout`; LiteLLM's default is 6000 s
+    pub request_timeout: Option<Duration>,
+    /// `litellm_settings.drop_params`
+    pub drop_params: bool,
+    /// `general_settings.litellm_key_header_name`
+    pub key_header_name: Option<String>,
+    /// `litellm_settings.require_auth_for_metrics_endpoint` (default true)
+    pub metrics_auth: bool,
+    /// Python serves its own `/metrics` (`callbacks: [prometheus]`)
+    pub python_metrics: bool,
+    /// environment `SERVER_ROOT_PATH` or `general_settings` root path
+    pub root_path: Option<String>,
+    /// `general_settings.database_url` or `DATABASE_URL` is set
+    pub has_database: bool,
+    /// `general_settings.include_call_id_in_error_body`
+    pub call_id_in_error_body: bool,
+}
+
+/// One immutable view of the configuration.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// sha256 of the resolved configuration without secrets' values; shown by the status page
+    pub digest: String,
+    pub master_key: Option<Secret>,
+    pub settings: Settings,
+    /// model group by `model_name`
+    pub groups: HashMap<String, Arc<ModelGroup>>,
+    /// names in file order, for `/v1/models`
+    pub group_order: Vec<String>,
+    /// configuration that makes every model call decline
+    pub declines: Vec<ConfigDecline>,
+    /// further names a request may use as `model` and Python would route: aliases, wildcards, deployment ids
+    pub other_names: bool,
+    pub database_url: Option<Secret>,
+}

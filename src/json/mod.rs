@@ -1,0 +1,8 @@
+//! Lazy JSON: one validating pass over a document, members as slices of it, and a writer that splices slices back.
+//! Nothing here builds a tree. It accepts exactly what both orjson and a provider would read alike: duplicate keys
+//! are reported, lone surrogates, NaN, and nesting over [`MAX_DEPTH`] are refused, so that the caller can decline.
+mod scan;
+mod write;
+
+pub use scan::{Kind, MAX_DEPTH, NotJson, Object, Raw};
+pub use write::{ObjectWriter, push_string};

@@ -1,0 +1,472 @@
+//! The scanner: finds the members of an object and the elements of an array without reading what is inside.
+use std::borrow::Cow;
+
+/// Nesting deeper than this is not read natively (orjson's own bound is 1024; nobody sends that).
+pub const MAX_DEPTH: usize = 128;
+
+/// The document is not JSON as both sides would read it. Which byte is wrong is Python's to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a JSON value that both sides read alike")]
+pub struct NotJson;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+/// One valid JSON value as it stands in the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raw<'a>(&'a str);
+
+/// The members of an object, in order, with duplicates.
+#[derive(Debug, Clone, Default)]
+pub struct Object<'a> {
+    members: Vec<(Cow<'a, str>, Raw<'a>)>,
+}
+
+impl<'a> Raw<'a> {
+    /// Validates a whole document.
+    pub fn parse(document: &'a [u8]) -> Result<Self, NotJson> {
+        let text = std::str::from_utf8(document).map_err(|_| NotJson)?;
+        let mut scan = Scan::<true> { bytes: text.as_bytes(), at: 0 };
+        scan.space();
+        let start = scan.at;
+        scan.value(0)?;
+        let end = scan.at;
+        scan.space();
+        if scan.at != text.len() {
+            return Err(NotJson);
+        }
+        text.get(start..end).map(Raw).ok_or(NotJson)
+    }
+
+    /// The slice of the document, without surrounding space.
+    pub fn text(self) -> &'a str {
+        self.0
+    }
+
+    pub fn kind(self) -> Kind {
+        match self.0.as_bytes().first() {
+            Some(b'{') => Kind::Object,
+            Some(b'[') => Kind::Array,
+            Some(b'"') => Kind::String,
+            Some(b't' | b'f') => Kind::Bool,
+            Some(b'n') => Kind::Null,
+            _ => Kind::Number,
+        }
+    }
+
+    pub fn is_null(self) -> bool {
+        self.kind() == Kind::Null
+    }
+
+    pub fn as_bool(self) -> Option<bool> {
+        match self.0 {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The string's content; borrowed where it has no escapes.
+    pub fn as_str(self) -> Option<Cow<'a, str>> {
+        if self.kind() != Kind::String {
+            return None;
+        }
+        let inner = self.0.get(1..self.0.len().checked_sub(1)?)?;
+        if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+            return Some(Cow::Borrowed(inner));
+        }
+        serde_json::from_str::<String>(self.0).ok().map(Cow::Owned)
+    }
+
+    pub fn as_u64(self) -> Option<u64> {
+        self.0.parse().ok()
+    }
+
+    pub fn as_f64(self) -> Option<f64> {
+        if self.kind() == Kind::Number { self.0.parse().ok() } else { None }
+    }
+
+    /// The members, if this is an object.
+    pub fn object(self) -> Option<Object<'a>> {
+        if self.kind() != Kind::Object {
+            return None;
+        }
+        let mut scan = Scan::<false> { bytes: self.0.as_bytes(), at: 0 };
+        let mut members = Vec::with_capacity(8);
+        scan.members(0, |key, value| {
+            members.push((self.0.get(key)?, self.0.get(value)?));
+            Some(())
+        })
+        .ok()?;
+        let members = members
+            .into_iter()
+            .map(|(key, value)| Some((Raw(key).as_str()?, Raw(value))))
+            .collect::<Option<Vec<_>>>()?;
+        Some(Object { members })
+    }
+
+    /// The elements, if this is an array.
+    pub fn array(self) -> Option<Vec<Raw<'a>>> {
+        if self.kind() != Kind::Array {
+            return None;
+        }
+        let mut scan = Scan::<false> { bytes: self.0.as_bytes(), at: 0 };
+        let mut elements = Vec::new();
+        scan.elements(0, |value| {
+            elements.push(Raw(self.0.get(value)?));
+            Some(())
+        })
+        .ok()?;
+        Some(elements)
+    }
+}
+
+impl<'a> Object<'a> {
+    /// Validates a whole document that must be an object.
+    pub fn parse(document: &'a [u8]) -> Result<Self, NotJson> {
+        Raw::parse(document)?.object().ok_or(NotJson)
+    }
+
+    /// The value of the last member of that name (as Python and JavaScript read duplicates).
+    pub fn get(&self, name: &str) -> Option<Raw<'a>> {
+        self.members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    /// The value, where it is there and not null.
+    pub fn some(&self, name: &str) -> Option<Raw<'a>> {
+        self.get(name).filter(|value| !value.is_null())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Raw<'a>)> {
+        self.members.iter().map(|(key, value)| (key.as_ref(), *value))
+    }
+
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether a key stands twice.
+    pub fn has_duplicates(&self) -> bool {
+        if self.members.len() > 32 {
+            let mut keys: Vec<&str> = self.members.iter().map(|(key, _)| key.as_ref()).collect();
+            keys.sort_unstable();
+            return keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b));
+        }
+        self.members
+            .iter()
+            .enumerate()
+            .any(|(at, (key, _))| self.members.iter().skip(at + 1).any(|(other, _)| other == key))
+    }
+}
+
+type Span = std::ops::Range<usize>;
+
+/// `CHECK`: validate; otherwise the text is known to be valid and is only skipped over.
+struct Scan<'a, const CHECK: bool> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<const CHECK: bool> Scan<'_, CHECK> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            Ok(())
+        } else {
+            Err(NotJson)
+        }
+    }
+
+    fn literal(&mut self, text: &'static [u8]) -> Result<(), NotJson> {
+        let end = self.at + text.len();
+        if self.bytes.get(self.at..end) == Some(text) {
+            self.at = end;
+            Ok(())
+        } else {
+            Err(NotJson)
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Span, NotJson> {
+        let start = self.at;
+        match self.peek() {
+            Some(b'{') => self.members(depth, |_, _| Some(()))?,
+            Some(b'[') => self.elements(depth, |_| Some(()))?,
+            Some(b'"') => self.string()?,
+            Some(b't') => self.literal(b"true")?,
+            Some(b'f') => self.literal(b"false")?,
+            Some(b'n') => self.literal(b"null")?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            _ => return Err(NotJson),
+        }
+        Ok(start..self.at)
+    }
+
+    fn members(&mut self, depth: usize, mut found: impl FnMut(Span, Span) -> Option<()>) -> Result<(), NotJson> {
+        if depth >= MAX_DEPTH {
+            return Err(NotJson);
+        }
+        self.expect(b'{')?;
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let start = self.at;
+            self.string()?;
+            let key = start..self.at;
+            self.space();
+            self.expect(b':')?;
+            self.space();
+            let value = self.value(depth + 1)?;
+            found(key, value).ok_or(NotJson)?;
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(NotJson),
+            }
+            self.space();
+        }
+    }
+
+    fn elements(&mut self, depth: usize, mut found: impl FnMut(Span) -> Option<()>) -> Result<(), NotJson> {
+        if depth >= MAX_DEPTH {
+            return Err(NotJson);
+        }
+        self.expect(b'[')?;
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let value = self.value(depth + 1)?;
+            found(value).ok_or(NotJson)?;
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(NotJson),
+            }
+            self.space();
+        }
+    }
+
+    fn number(&mut self) -> Result<(), NotJson> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return Err(NotJson),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), NotJson> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { Err(NotJson) } else { Ok(()) }
+    }
+
+    fn string(&mut self) -> Result<(), NotJson> {
+        self.expect(b'"')?;
+        loop {
+            self.plain();
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') if CHECK => self.escape()?,
+                Some(b'\\') => self.at += 2,
+                _ => return Err(NotJson),
+            }
+        }
+    }
+
+    /// Moves to the next quote, backslash or control byte, eight bytes at a time.
+    fn plain(&mut self) {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const HIGH: u64 = 0x8080_8080_8080_8080;
+        let zero_in = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+        while let Some(chunk) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let word = u64::from_le_bytes(*chunk);
+            let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+            let hit = zero_in(word ^ (ONES * u64::from(b'"'))) | zero_in(word ^ (ONES * u64::from(b'\\'))) | control;
+            if hit != 0 {
+                // borrows can only set bits above the first true hit, so the lowest one is exact
+                self.at += hit.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
+        }
+        while self.peek().is_some_and(|byte| byte != b'"' && byte != b'\\' && byte >= 0x20) {
+            self.at += 1;
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), NotJson> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => {
+                let unit = self.unit()?;
+                match unit {
+                    // a high surrogate must be followed by a low one; a low one alone is refused by orjson
+                    0xD800..=0xDBFF => {
+                        self.expect(b'\\')?;
+                        if self.peek() != Some(b'u') {
+                            return Err(NotJson);
+                        }
+                        match self.unit()? {
+                            0xDC00..=0xDFFF => Ok(()),
+                            _ => Err(NotJson),
+                        }
+                    }
+                    0xDC00..=0xDFFF => Err(NotJson),
+                    _ => Ok(()),
+                }
+            }
+            _ => Err(NotJson),
+        }
+    }
+
+    /// `uXXXX` at the cursor.
+    fn unit(&mut self) -> Result<u32, NotJson> {
+        let digits = self.bytes.get(self.at + 1..self.at + 5).ok_or(NotJson)?;
+        let mut unit = 0;
+        for digit in digits {
+            unit = unit * 16 + char::from(*digit).to_digit(16).ok_or(NotJson)?;
+        }
+        self.at += 5;
+        Ok(unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn members_are_slices_in_order() {
+        let object = Object::parse(br#" {"model" : "a\u0041", "n":1.5e3,"x":{"y":[1,{}]},"z":null} "#).unwrap();
+        let members: Vec<_> = object.iter().map(|(k, v)| (k, v.text())).collect();
+        assert_eq!(members, [("model", r#""a\u0041""#), ("n", "1.5e3"), ("x", r#"{"y":[1,{}]}"#), ("z", "null")]);
+        assert_eq!(object.get("model").unwrap().as_str().unwrap(), "aA");
+        assert!(object.some("z").is_none());
+        assert!(!object.has_duplicates());
+    }
+
+    #[test]
+    fn refuses_what_the_sides_read_differently() {
+        for bad in [
+            "",
+            "{",
+            "{}x",
+            "NaN",
+            "[1,]",
+            "{\"a\":1,}",
+            "01",
+            "1.",
+            "+1",
+            "\"\t\"",
+            "\"\\ud800\"",
+            "\"\\udc00\"",
+            "\"\\ud800\\u0041\"",
+            "\"\\x\"",
+            "'a'",
+            "{a:1}",
+            "tru",
+            "-",
+            "1e",
+            "\u{feff}{}",
+            "[1 2]",
+            "\"abc",
+        ] {
+            assert!(Raw::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(Raw::parse(b"\"\xff\"").is_err());
+        let deep = "[".repeat(MAX_DEPTH + 1) + &"]".repeat(MAX_DEPTH + 1);
+        assert!(Raw::parse(deep.as_bytes()).is_err());
+        let deep = "[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH);
+        assert!(Raw::parse(deep.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn duplicates_are_seen() {
+        let object = Object::parse(br#"{"a":1,"b":2,"\u0061":3}"#).unwrap();
+        assert!(object.has_duplicates());
+        assert_eq!(object.get("a").unwrap().text(), "3");
+    }
+
+    proptest! {
+        /// Whatever serde_json accepts within our bounds we accept with the same strings, and nothing it refuses.
+        #[test]
+        fn agrees_with_serde_json(text in r#"[\[\]{}",:0-9eE+\-. a-z\\u"é\x01\n]{0,40}"#) {
+            let theirs = serde_json::from_str::<serde_json::Value>(&text);
+            let ours = Raw::parse(text.as_bytes());
+            prop_assert_eq!(ours.is_ok(), theirs.is_ok() || is_float_overflow(&text, &theirs), "{}", text);
+        }
+
+        #[test]
+        fn strings_of_any_content(content in ".{0,60}") {
+            let text = serde_json::to_string(&content).unwrap();
+            let raw = Raw::parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(raw.as_str().unwrap(), content);
+        }
+    }
+
+    /// serde_json refuses numbers that overflow f64; they are JSON all the same.
+    fn is_float_overflow(_: &str, theirs: &Result<serde_json::Value, serde_json::Error>) -> bool {
+        theirs.as_ref().is_err_and(|error| error.to_string().contains("number out of range"))
+    }
+}

@@ -1,0 +1,85 @@
+//! Writes an object member by member; raw members are copied as they stand.
+
+/// Builds `{...}` in a buffer.
+#[derive(Debug)]
+pub struct ObjectWriter {
+    out: Vec<u8>,
+    empty: bool,
+}
+
+impl ObjectWriter {
+    pub fn with_capacity(capacity: usize) -> Self {
+        let mut out = Vec::with_capacity(capacity);
+        out.push(b'{');
+        Self { out, empty: true }
+    }
+
+    /// Starts a member; its value is written to the returned buffer by the caller.
+    pub fn key(&mut self, name: &str) -> &mut Vec<u8> {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        push_string(&mut self.out, name);
+        self.out.push(b':');
+        &mut self.out
+    }
+
+    /// A member whose value is JSON text already.
+    pub fn raw(&mut self, name: &str, json: &str) {
+        self.key(name).extend_from_slice(json.as_bytes());
+    }
+
+    pub fn string(&mut self, name: &str, value: &str) {
+        push_string(self.key(name), value);
+    }
+
+    pub fn finish(mut self) -> Vec<u8> {
+        self.out.push(b'}');
+        self.out
+    }
+}
+
+/// Appends a JSON string: compact, non-ASCII raw, as orjson writes it.
+pub fn push_string(out: &mut Vec<u8>, value: &str) {
+    out.push(b'"');
+    let bytes = value.as_bytes();
+    let mut from = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        let escape: &[u8] = match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            0x08 => b"\\b",
+            0x0c => b"\\f",
+            0..0x20 => {
+                out.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+                out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+                from = at + 1;
+                continue;
+            }
+            _ => continue,
+        };
+        out.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+        out.extend_from_slice(escape);
+        from = at + 1;
+    }
+    out.extend_from_slice(bytes.get(from..).unwrap_or_default());
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splices() {
+        let mut object = ObjectWriter::with_capacity(0);
+        object.string("model", "a\"b\u{1}é\n");
+        object.raw("messages", "[1, 2]");
+        assert_eq!(object.finish(), "{\"model\":\"a\\\"b\\u0001é\\n\",\"messages\":[1, 2]}".as_bytes());
+        assert_eq!(ObjectWriter::with_capacity(0).finish(), b"{}");
+    }
+}

@@ -1,0 +1,1 @@
+//! routes.toml: schema, matching, the decision (pure), the evidence gate and the watcher. The decision does no I/O.

@@ -1,0 +1,10 @@
+//! The native routes: one file a route, and `table`, the one table of them. A route is a pure admission
+//! ([`NativeRoute::admit`]) and an execution that can no longer decline: so nothing is ever replayed to Python after
+//! a provider was called. It must never see a Pingora type.
+pub mod decline;
+pub mod litellm_headers;
+pub mod native;
+pub mod table;
+
+pub use decline::Decline;
+pub use native::{Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, Services};

@@ -1,0 +1,122 @@
+//! What a native route is made of: the request it is given, the reply it gives back, and the contract between the two.
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::Decline;
+use crate::{config::Snapshot, error::Dialect, telemetry::Metrics, upstream};
+
+/// The head of a request, taken once: the same bytes are matched, authorised and forwarded.
+#[derive(Debug, Clone)]
+pub struct Head {
+    pub method: Method,
+    /// raw path as received, percent-encoding untouched, without the query
+    pub path: String,
+    /// raw query without `?`; `None` where the target had no `?`
+    pub query: Option<String>,
+    pub headers: HeaderMap,
+    pub client: Option<IpAddr>,
+}
+
+impl Head {
+    /// The header's value where it is there exactly once and visible ASCII.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Variables of the matched path pattern (`model` of `/engines/{model}/chat/completions`), raw.
+pub type PathParams = HashMap<&'static str, String>;
+
+/// What every route may use besides the request. Built once, shared by all requests.
+pub struct Services {
+    pub upstream: upstream::Client,
+    pub metrics: Metrics,
+    pub health: Arc<crate::store::Health>,
+}
+
+/// One request to a native route, with its body where [`NativeRoute::needs_body`].
+#[derive(Clone)]
+pub struct Call {
+    pub head: Arc<Head>,
+    pub params: Arc<PathParams>,
+    pub body: Bytes,
+    /// one consistent view of the configuration for the whole request
+    pub snapshot: Arc<Snapshot>,
+    pub services: Arc<Services>,
+    pub started: Instant,
+    /// wall clock at the start, for `created`
+    pub now: SystemTime,
+}
+
+/// The part of the access-log line and of the metrics that only the route knows. Never a key, never a prompt.
+#[derive(Debug, Clone, Default)]
+pub struct CallLog {
+    pub model_group: Option<String>,
+    pub deployment_id: Option<String>,
+    pub provider: Option<&'static str>,
+    pub prompt_tokens: Option<u64>,
+    pub completion_tokens: Option<u64>,
+    /// US dollars
+    pub cost: Option<f64>,
+    /// milliseconds spent waiting for the provider's first byte
+    pub provider_ms: Option<f64>,
+}
+
+/// The events of a streamed answer. Dropping it (client gone, drain) aborts the provider's answer and settles.
+#[async_trait::async_trait]
+pub trait EventStream: Send {
+    /// The next bytes for the client: one or more whole events, as soon as they are there. `None`: the end.
+    async fn next(&mut self) -> Option<Bytes>;
+    /// What is known so far; read at the end, however the stream ended.
+    fn log(&self) -> CallLog;
+}
+
+pub enum ReplyBody {
+    Full(Bytes),
+    Stream(Box<dyn EventStream>),
+}
+
+/// A native answer. The edge adds `date`, content-length or chunking, gzip, `x-litellm-edge` and LiteLLM's closing
+/// security headers (`vary`, `x-frame-options`, ...); everything else is here, in order.
+pub struct Reply {
+    pub status: StatusCode,
+    /// lower-case names, in LiteLLM's order, including `content-type`; names like `llm_provider-x` exist only at run time
+    pub headers: Vec<(std::borrow::Cow<'static, str>, String)>,
+    pub body: ReplyBody,
+    pub log: CallLog,
+}
+
+/// An admitted request on its way. It cannot decline any more; it answers, whatever happens.
+/// It runs to its end even if the client leaves before the answer starts (LiteLLM does not cancel those calls).
+pub type Execution = Pin<Box<dyn Future<Output = Reply> + Send + 'static>>;
+
+/// One row of [`super::table::NATIVE_ROUTES`].
+pub struct NativeRoute {
+    /// names routes.toml entries, metrics, evidence and reports
+    pub id: &'static str,
+    pub methods: &'static [Method],
+    /// LiteLLM's own path patterns; `{model:path}` spans slashes
+    pub paths: &'static [&'static str],
+    pub needs_body: bool,
+    pub dialect: Dialect,
+    /// one line for the README's table: what is served
+    pub serves: &'static str,
+    /// why a request of this route may be passed to Python: the README's table, and a test that no other is returned
+    pub declines: &'static [Decline],
+    /// Decides on the head alone, before any body byte is read.
+    pub admit_head: fn(&Head, &Snapshot) -> Result<(), Decline>,
+    /// Decides on the whole request. Pure: no provider, no database, no side effect.
+    pub admit: fn(Call) -> Result<Execution, Decline>,
+}

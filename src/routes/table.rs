@@ -1,0 +1,10 @@
+//! The one table of native routes: matching, the README, the metrics and the lint are derived from it.
+use super::NativeRoute;
+
+/// Every route the edge can serve itself.
+pub static NATIVE_ROUTES: &[NativeRoute] = &[];
+
+/// The route of that id.
+pub fn native_route(id: &str) -> Option<&'static NativeRoute> {
+    NATIVE_ROUTES.iter().find(|route| route.id == id)
+}

@@ -1,0 +1,107 @@
+//! US dollars of one call, by LiteLLM's `generic_cost_per_token`
+//! (litellm_core_utils/llm_cost_calc/utils.py), and Python's way of writing a float.
+
+/// Prices of one model in US dollars per token; from LiteLLM's price map or `litellm_params`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pricing {
+    pub input: f64,
+    pub output: f64,
+    pub cache_read: Option<f64>,
+    /// 5-minute cache writes
+    pub cache_creation: Option<f64>,
+    /// 1-hour cache writes
+    pub cache_creation_1h: Option<f64>,
+    pub output_reasoning: Option<f64>,
+    /// the price map has tiers, modality prices or other keys this does not cover: calls decline
+    pub needs_python: bool,
+}
+
+/// Tokens of one call as LiteLLM counts them: `prompt` includes cache reads and writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub prompt: u64,
+    pub completion: u64,
+    pub cache_read: u64,
+    pub cache_creation: u64,
+    pub cache_creation_1h: u64,
+    pub reasoning: u64,
+}
+
+/// US dollars, split as LiteLLM's `x-litellm-response-cost-*` headers split them.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Cost {
+    pub input: f64,
+    pub output: f64,
+    pub cache_read: f64,
+    pub cache_creation: f64,
+    pub total: f64,
+}
+
+/// What `usage` costs at `pricing`. Owned by the providers' work: see tests for the parity table.
+pub fn cost(pricing: &Pricing, usage: &Usage) -> Cost {
+    let creation_5m = usage.cache_creation.saturating_sub(usage.cache_creation_1h);
+    let plain = usage.prompt.saturating_sub(usage.cache_read).saturating_sub(usage.cache_creation);
+    let cache_read = usage.cache_read as f64 * pricing.cache_read.unwrap_or(pricing.input);
+    let creation_price = pricing.cache_creation.unwrap_or(pricing.input);
+    let cache_creation = creation_5m as f64 * creation_price
+        + usage.cache_creation_1h as f64 * pricing.cache_creation_1h.unwrap_or(creation_price);
+    let input = plain as f64 * pricing.input + cache_read + cache_creation;
+    let text_out = usage.completion.saturating_sub(usage.reasoning) as f64;
+    let output = match pricing.output_reasoning {
+        Some(reasoning) => text_out * pricing.output + usage.reasoning as f64 * reasoning,
+        None => usage.completion as f64 * pricing.output,
+    };
+    Cost { input, output, cache_read, cache_creation, total: input + output }
+}
+
+/// `str(float)` of Python: shortest digits that read back, exponent form below 1e-4 and from 1e16
+/// (`4.75e-05`, `0.0`, `7.500000000000001e-05`).
+pub fn python_float(value: f64) -> String {
+    if value.is_nan() {
+        return "nan".into();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "inf".into() } else { "-inf".into() };
+    }
+    let magnitude = value.abs();
+    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
+        let scientific = format!("{value:e}");
+        let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+        let (sign, exponent) = match exponent.strip_prefix('-') {
+            Some(rest) => ('-', rest),
+            None => ('+', exponent),
+        };
+        return format!("{digits}e{sign}{exponent:0>2}");
+    }
+    let plain = format!("{value}");
+    if plain.contains('.') { plain } else { plain + ".0" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_are_written_as_python_writes_them() {
+        for (value, text) in [
+            (0.0, "0.0"),
+            (4.75e-5, "4.75e-05"),
+            (0.0001, "0.0001"),
+            (0.0001475, "0.0001475"),
+            (7.500000000000001e-5, "7.500000000000001e-05"),
+            (1.0, "1.0"),
+            (1e16, "1e+16"),
+            (123456789.0, "123456789.0"),
+            (-2.5e-7, "-2.5e-07"),
+        ] {
+            assert_eq!(python_float(value), text);
+        }
+    }
+
+    #[test]
+    fn a_call_without_cache_is_input_plus_output() {
+        let pricing = Pricing { input: 2.5e-6, output: 1e-5, ..Pricing::default() };
+        let cost = cost(&pricing, &Usage { prompt: 19, completion: 10, ..Usage::default() });
+        assert_eq!((cost.input, cost.output, cost.total), (4.75e-5, 1e-4, 1.475e-4));
+    }
+}

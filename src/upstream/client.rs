@@ -1,0 +1,148 @@
+//! hyper-util's pooled client behind a small face.
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client as Pool, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+/// One request to a provider.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+    /// until the answer's head is there, and between two parts of its body (httpx' read timeout)
+    pub timeout: Duration,
+}
+
+/// The head of a provider's answer, with the body still to come.
+#[derive(Debug)]
+pub struct Response {
+    pub status: StatusCode,
+    /// as the provider sent them (order and duplicates kept)
+    pub headers: HeaderMap,
+    pub body: Body,
+}
+
+/// A body being received.
+#[derive(Debug)]
+pub struct Body {
+    incoming: Incoming,
+    timeout: Duration,
+}
+
+/// Why no (whole) answer came.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failed {
+    #[error("connection refused or not possible")]
+    Connect,
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error("connection closed before an answer")]
+    Disconnected,
+    #[error("answer cut short")]
+    Cut,
+    #[error("answer larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Client {
+    /// `native` roots come from the system's certificate store; a machine without one can still call `http://`.
+    pub fn new() -> Self {
+        let mut http = HttpConnector::new();
+        http.set_nodelay(true);
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(Duration::from_secs(60)));
+        http.set_keepalive(Some(Duration::from_secs(60)));
+        let tls = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls_config());
+        let connector = tls.https_or_http().enable_http1().wrap_connector(http);
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(50))
+            .pool_max_idle_per_host(1024)
+            .build(connector);
+        Self { pool }
+    }
+
+    /// Sends once; retries only what hyper knows was never sent (a pooled connection that was already closed).
+    pub async fn send(&self, request: Request) -> Result<Response, Failed> {
+        let mut outgoing = http::Request::new(Full::new(request.body));
+        *outgoing.method_mut() = request.method;
+        *outgoing.uri_mut() = request.uri;
+        let headers = outgoing.headers_mut();
+        headers.reserve(request.headers.len());
+        for (name, value) in request.headers {
+            headers.append(name, value);
+        }
+        let answer = match tokio::time::timeout(request.timeout, self.pool.request(outgoing)).await {
+            Err(_) => return Err(Failed::Timeout(request.timeout)),
+            Ok(Err(error)) if error.is_connect() => return Err(Failed::Connect),
+            Ok(Err(_)) => return Err(Failed::Disconnected),
+            Ok(Ok(answer)) => answer,
+        };
+        let (head, incoming) = answer.into_parts();
+        Ok(Response { status: head.status, headers: head.headers, body: Body { incoming, timeout: request.timeout } })
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn tls_config() -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for certificate in found.certs {
+        if let Err(error) = roots.add(certificate) {
+            tracing::debug!(%error, "a system root certificate was skipped");
+        }
+    }
+    if roots.is_empty() {
+        tracing::warn!("no system root certificates found: https calls to providers will fail");
+    }
+    rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+}
+
+impl Body {
+    /// The next piece; `None` at the regular end.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, Failed>> {
+        loop {
+            let frame = match tokio::time::timeout(self.timeout, self.incoming.frame()).await {
+                Err(_) => return Some(Err(Failed::Timeout(self.timeout))),
+                Ok(None) => return None,
+                Ok(Some(Err(_))) => return Some(Err(Failed::Cut)),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            if let Ok(data) = frame.into_data() {
+                return Some(Ok(data));
+            }
+        }
+    }
+
+    /// The whole body, at most `limit` bytes.
+    pub async fn collect(self, limit: usize) -> Result<Bytes, Failed> {
+        let timeout = self.timeout;
+        // a single frame (the usual case) is handed over without a copy by `Collected::to_bytes`
+        match tokio::time::timeout(timeout, Limited::new(self.incoming, limit).collect()).await {
+            Err(_) => Err(Failed::Timeout(timeout)),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Failed::TooLarge(limit)),
+            Ok(Err(_)) => Err(Failed::Cut),
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+        }
+    }
+}
