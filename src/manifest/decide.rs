@@ -231,3 +231,7 @@ pub fn age_text(age: Duration) -> String {
 pub fn is_plain(path: &str) -> bool {
     pattern::is_plain(path)
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -37,7 +37,6 @@ impl MethodSet {
 }
 
 /// The native side of an entry: its row in the table, with the row's own patterns compiled.
-#[derive(Debug)]
 pub(super) struct NativeRow {
     pub(super) row: &'static NativeRoute,
     methods: MethodSet,
@@ -85,7 +84,6 @@ fn variables(text: &'static str) -> Vec<&'static str> {
 }
 
 /// One compiled `[[route]]`.
-#[derive(Debug)]
 pub struct Entry {
     pub id: Arc<str>,
     pub route: RouteEntry,
@@ -112,7 +110,6 @@ impl Entry {
 }
 
 /// A path of the file that stands for itself, and an entry that matches it.
-#[derive(Debug)]
 struct Exact {
     entry: usize,
     /// the native row's variables for it; `None`: the row does not serve it
@@ -120,7 +117,6 @@ struct Exact {
 }
 
 /// One immutable routes.toml, ready to be asked.
-#[derive(Debug)]
 pub struct Manifest {
     /// sha256 of the file's text; empty for the built-in one
     pub digest: String,

@@ -45,6 +45,9 @@ impl Pattern {
         if rest.contains("//") {
             return Err("a path with `//` is never matched".to_owned());
         }
+        if rest.split('/').any(|segment| matches!(segment, "." | "..")) {
+            return Err("a path with a dot segment is never matched".to_owned());
+        }
         while let Some(open) = rest.find('{') {
             let (literal, tail) = rest.split_at(open);
             push_literal(&mut pieces, literal)?;
@@ -268,6 +271,7 @@ mod tests {
             ("/{a:path}/{b:path}", "only one"),
             ("/a%20", "`%`"),
             ("/a//b", "`//`"),
+            ("/a/../b", "dot segment"),
         ] {
             let error = Pattern::parse(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
