@@ -2,7 +2,9 @@
 pub mod decide;
 pub mod digest;
 pub mod gate;
+pub mod handle;
 pub mod keys;
+pub mod load;
 pub mod matcher;
 pub mod pattern;
 pub mod schema;
@@ -13,6 +15,8 @@ pub mod version;
 
 pub use decide::{Ask, Caller, Decision, PythonReason, Side, decide};
 pub use gate::{Evidence, EvidenceRecord, Verdict};
+pub use handle::{HandleStatus, ManifestHandle, SwitchState};
+pub use load::ManifestError;
 pub use matcher::{Entry, Manifest};
 pub use schema::{Mode, RoutesFile, SchemaErrors};
 pub use version::PythonVersion;
