@@ -1,4 +1,5 @@
 //! The command line: one file a subcommand, no logic.
+pub mod parity;
 mod serve;
 
 use std::process::ExitCode;
@@ -30,7 +31,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the same as no subcommand)
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
+    /// The parity suite
+    #[command(subcommand)]
+    Parity(parity::ParityCommand),
 }
 
 /// Parses the command line and runs it.
@@ -42,9 +46,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
         }
     };
-    let code = match cli.command {
-        None => serve::run(cli.serve),
-        Some(Command::Serve(options)) => serve::run(options),
-    };
-    ExitCode::from(code)
+    match cli.command {
+        None => ExitCode::from(serve::run(cli.serve)),
+        Some(Command::Serve(options)) => ExitCode::from(serve::run(*options)),
+        Some(Command::Parity(command)) => parity::main(command),
+    }
 }
