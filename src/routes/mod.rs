@@ -8,4 +8,4 @@ pub mod native;
 pub mod table;
 
 pub use decline::Decline;
-pub use native::{Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, Services};
+pub use native::{Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy, Services};
