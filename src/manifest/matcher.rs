@@ -30,10 +30,6 @@ impl MethodSet {
     pub(super) fn contains(self, method: &Method) -> bool {
         self.0 & Self::bit(method) != 0
     }
-
-    pub(super) fn covers(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
 }
 
 /// The native side of an entry: its row in the table, with the row's own patterns compiled.
