@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// `litellm.anthropic_sse_ping_interval_seconds`.
-const PING_EVERY: Duration = Duration::from_secs(15);
+const PING_EVERY: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(15) };
 
 /// How a stream begins. LiteLLM waits for the first chunk before it answers.
 pub(super) enum First {
