@@ -2,6 +2,7 @@
 //! ([`NativeRoute::admit`]) and an execution that can no longer decline: so nothing is ever replayed to Python after
 //! a provider was called. It must never see a Pingora type.
 pub mod decline;
+pub mod doc;
 pub mod health;
 pub mod litellm_headers;
 pub mod messages;

@@ -1,0 +1,210 @@
+//! `litellm-rust [serve]`: reads the options, puts the parts together, runs the edge.
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use clap::{Args, ValueEnum};
+
+use super::exit;
+use crate::{
+    config::{ConfigDecline, Settings, Snapshot},
+    edge::{
+        self, Edge, EdgeConfig, ForwardedHeaders, Hooks, PythonAddress, Signals, TlsFiles,
+        decide::{AllNative, Decider},
+    },
+    routes::{Decline, Services, table::NATIVE_ROUTES},
+    secret::Secret,
+    telemetry::{self, LogFormat, Metrics},
+    upstream,
+};
+
+/// Durations are written `500ms`, `30s`, `5m`, `1h`; a bare number is seconds.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// LiteLLM's config.yaml
+    #[arg(long, short, env = "CONFIG_FILE_PATH", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on
+    #[arg(long, env = "HOST", default_value = "0.0.0.0")]
+    host: String,
+    /// TCP port to listen on
+    #[arg(long, env = "PORT", default_value_t = 4000)]
+    port: u16,
+    /// Unix socket to listen on besides
+    #[arg(long, env = "LITELLM_EDGE_UNIX_SOCKET", value_name = "PATH")]
+    unix_socket: Option<PathBuf>,
+    /// Which routes are served natively
+    #[arg(long, env = "LITELLM_EDGE_ROUTES", value_name = "FILE")]
+    routes: Option<PathBuf>,
+    /// The Python gateway: http://host:port or unix:/path. Without it the edge runs alone
+    #[arg(long, env = "LITELLM_EDGE_PYTHON", value_name = "ADDRESS")]
+    python: Option<PythonAddress>,
+    /// Longest wait for a connection to Python
+    #[arg(long, env = "LITELLM_EDGE_PYTHON_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
+    python_connect_timeout: Duration,
+    /// Longest wait for Python's answer, and between two parts of it
+    #[arg(long, env = "LITELLM_EDGE_PYTHON_TIMEOUT", default_value = "6000s", value_parser = duration)]
+    python_timeout: Duration,
+    /// How long an unused connection to Python is kept; must be below uvicorn's keep-alive
+    #[arg(long, env = "LITELLM_EDGE_PYTHON_IDLE_TIMEOUT", default_value = "4s", value_parser = duration)]
+    python_idle_timeout: Duration,
+    /// A POST is sent again when its pooled connection breaks within this time, unanswered; 0s: never
+    #[arg(long, env = "LITELLM_EDGE_STALE_WINDOW", default_value = "10ms", value_parser = duration)]
+    stale_window: Duration,
+    /// What Python is asked to see whether it is up
+    #[arg(long, env = "LITELLM_EDGE_PROBE_PATH", default_value = "/health/liveliness", value_name = "PATH")]
+    probe_path: String,
+    /// Certificate (PEM) to terminate TLS with
+    #[arg(long, env = "SSL_CERTFILE_PATH", requires = "tls_key", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, env = "SSL_KEYFILE_PATH", requires = "tls_cert", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// What happens to X-Forwarded-* on the way to Python. uvicorn believes them from loopback peers, so with IP rules
+    /// in LiteLLM use append (behind a load balancer) or replace (clients connect directly)
+    #[arg(long, env = "LITELLM_EDGE_FORWARDED_HEADERS", default_value = "keep", value_enum)]
+    forwarded_headers: Forwarded,
+    /// Bytes of a request body that are read into memory for a native candidate
+    #[arg(long, env = "LITELLM_EDGE_MAX_NATIVE_BODY", default_value_t = 32 << 20, value_name = "BYTES")]
+    max_native_body: usize,
+    /// Bytes of all such bodies together
+    #[arg(long, env = "LITELLM_EDGE_BODY_BUDGET", default_value_t = 256 << 20, value_name = "BYTES")]
+    body_budget: usize,
+    /// How long an unused client connection is kept
+    #[arg(long, env = "LITELLM_EDGE_CLIENT_IDLE_TIMEOUT", default_value = "75s", value_parser = duration)]
+    client_idle_timeout: Duration,
+    /// Worker threads; default: one a core
+    #[arg(long, env = "LITELLM_EDGE_THREADS", value_name = "N")]
+    threads: Option<usize>,
+    /// How long requests in flight may go on after SIGTERM
+    #[arg(long, env = "LITELLM_EDGE_GRACE_PERIOD", default_value = "30s", value_parser = duration)]
+    grace_period: Duration,
+    /// How long the edge still accepts after SIGTERM while /edge/ready is 503
+    #[arg(long, env = "LITELLM_EDGE_DRAIN_DELAY", default_value = "0s", value_parser = duration)]
+    drain_delay: Duration,
+    /// /edge/ready is 503 while Python is down
+    #[arg(long, env = "LITELLM_EDGE_STRICT_READY")]
+    strict_ready: bool,
+    /// Shape of log lines
+    #[arg(long, env = "LITELLM_EDGE_LOG_FORMAT", default_value = "text", value_enum)]
+    log_format: Format,
+    /// Log filter: info, debug, warn,access=off
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Forwarded {
+    Keep,
+    Append,
+    Replace,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Runs until told to stop.
+pub(super) fn run(options: Options) -> u8 {
+    let format = match options.log_format {
+        Format::Text => LogFormat::Text,
+        Format::Json => LogFormat::Json,
+    };
+    telemetry::init(format, &options.log);
+    match serve(options) {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the edge does not start");
+            exit::INFRASTRUCTURE
+        }
+    }
+}
+
+fn serve(options: Options) -> Result<()> {
+    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot(&options)));
+    let decider: Arc<dyn Decider> = Arc::new(AllNative::new(NATIVE_ROUTES));
+    let services = Arc::new(Services {
+        upstream: upstream::Client::new(),
+        metrics: Metrics::new().context("metrics")?,
+        health: Arc::default(),
+    });
+    let edge = Edge::new(edge_config(options), snapshot, services, decider, Hooks::default());
+    edge::run(edge, Signals::Process)?;
+    Ok(())
+}
+
+/// The edge's own options; nothing of config.yaml is in it.
+fn edge_config(options: Options) -> EdgeConfig {
+    let defaults = EdgeConfig::default();
+    let host = if options.host.contains(':') { format!("[{}]", options.host) } else { options.host };
+    EdgeConfig {
+        listen: vec![format!("{host}:{}", options.port)],
+        unix_socket: options.unix_socket,
+        tls: options.tls_cert.zip(options.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
+        python: options.python,
+        python_connect_timeout: options.python_connect_timeout,
+        python_timeout: options.python_timeout,
+        python_idle_timeout: options.python_idle_timeout,
+        stale_window: options.stale_window,
+        probe_path: options.probe_path,
+        forwarded: match options.forwarded_headers {
+            Forwarded::Keep => ForwardedHeaders::Keep,
+            Forwarded::Append => ForwardedHeaders::Append,
+            Forwarded::Replace => ForwardedHeaders::Replace,
+        },
+        max_native_body: options.max_native_body,
+        body_budget: options.body_budget,
+        client_idle_timeout: options.client_idle_timeout,
+        threads: options.threads.unwrap_or(defaults.threads),
+        grace_period: options.grace_period,
+        drain_delay: options.drain_delay,
+        strict_ready: options.strict_ready,
+        ..defaults
+    }
+}
+
+/// Until config.yaml is read here: the master key of the environment, and no model call natively.
+fn snapshot(_: &Options) -> Snapshot {
+    Snapshot {
+        digest: String::new(),
+        master_key: std::env::var("LITELLM_MASTER_KEY").ok().filter(|key| !key.is_empty()).map(Secret::new),
+        settings: Settings { metrics_auth: true, ..Settings::default() },
+        groups: HashMap::new(),
+        group_order: Vec::new(),
+        declines: vec![ConfigDecline { decline: Decline::Setting, key: "config.yaml".to_owned() }],
+        other_names: true,
+        database_url: None,
+    }
+}
+
+/// `500ms`, `30s`, `5m`, `1h`, or seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits.parse().map_err(|_| "expected a number with ms, s, m or h".to_owned())?;
+    let unit = match text.get(digits.len()..).unwrap_or("") {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        unit => return Err(format!("unknown unit {unit}: expected ms, s, m or h")),
+    };
+    Duration::try_from_secs_f64(number * unit).map_err(|_| "out of range".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "1d", "-1s", "1e99h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}
