@@ -3,7 +3,11 @@
 //! a provider was called. It must never see a Pingora type.
 pub mod decline;
 pub mod doc;
+pub mod health;
 pub mod litellm_headers;
+pub mod messages;
+pub mod metrics;
+pub mod models;
 pub mod native;
 pub mod table;
 
