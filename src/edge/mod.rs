@@ -7,6 +7,7 @@ pub mod admin;
 mod body;
 pub mod decide;
 pub mod drain;
+mod front;
 pub mod health;
 mod hygiene;
 mod listener;

@@ -27,8 +27,9 @@ fn the_head_arrives_as_it_was_sent() {
     let seen = python.last();
     let utf8 = |text: &str| -> String { text.bytes().map(char::from).collect() };
     assert_eq!(seen.line(), utf8("POST /a//b/../c%2Fd%zz?x=%20&y=\u{e9} HTTP/1.1"));
-    // kept: case, values, order. Not kept: headers of the same name are moved behind the first of them.
-    // Gone: x-litellm-edge, which a client must not set. X-Forwarded-For is as sent (`keep`)
+    // kept: case, values, order. Not kept: headers of the same name are moved behind the first of them, and the last
+    // header takes the place of one that is dropped: here of x-litellm-edge, which a client must not set.
+    // X-Forwarded-For is as sent (`keep`)
     let latin = utf8("\u{e9}");
     let expected = [
         ("HOST", "example.test:8080"),
@@ -40,8 +41,8 @@ fn the_head_arrives_as_it_was_sent() {
         ("Cookie", "b=2"),
         ("X-Latin", latin.as_str()),
         ("X-Empty", ""),
-        ("X-Forwarded-For", "9.9.9.9"),
         ("Content-Length", "3"),
+        ("X-Forwarded-For", "9.9.9.9"),
     ];
     assert_eq!(seen.headers(), expected);
     assert_eq!(seen.body, b"abc");
@@ -183,7 +184,9 @@ fn an_upload_is_streamed_while_it_comes() {
     });
     let edge = start_edge(Some(python.port), |_| {});
     let mut client = Client::to(edge.port);
-    client.send("POST /upload HTTP/1.1\r\nhost: edge\r\ncontent-length: 8\r\n\r\nhalf");
+    client.send("POST /upload HTTP/1.1\r\nhost: edge\r\ncontent-length: 8\r\n\r\n");
+    eventually(Duration::from_secs(2), "python has the head", || python.requests().len() == 1);
+    client.send("half");
     assert_eq!(&received.recv_timeout(Duration::from_secs(2)).unwrap(), b"half", "before the other half is sent");
     client.send("half");
     assert_eq!(client.answer().unwrap().text(), "done");
@@ -279,7 +282,7 @@ fn requests_that_two_readers_could_read_differently_are_refused() {
     ] {
         let mut client = Client::to(edge.port);
         client.send(head);
-        let answer = client.answer().unwrap();
+        let answer = client.answer().unwrap_or_else(|| panic!("no answer to {head}"));
         assert_eq!(answer.status, 400, "{head}");
         if ours {
             assert_eq!(answer.json()["error"]["code"], "400", "{head}");
@@ -287,4 +290,35 @@ fn requests_that_two_readers_could_read_differently_are_refused() {
         assert!(client.is_closed(), "{head}");
     }
     assert!(python.requests().is_empty());
+}
+
+#[test]
+fn the_shortest_requests_are_answered_and_silence_is_not_kept() {
+    let python = FakePython::saying("python");
+    let edge = start_edge(Some(python.port), |config| config.client_idle_timeout = Duration::from_secs(1));
+    // a load balancer's health check: shorter than the HTTP/2 preface
+    let mut client = Client::to(edge.port);
+    client.send("OPTIONS / HTTP/1.0\r\n\r\n");
+    assert_eq!(client.answer().unwrap().text(), "python");
+    // one byte at a time, sharing the preface's first letters
+    let mut client = Client::to(edge.port);
+    for byte in b"PRIDE / HTTP/1.1\r\nhost: a\r\n\r\n" {
+        client.send([*byte]);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(client.answer().unwrap().text(), "python");
+    assert!(python.last().line().starts_with("PRIDE / "));
+    let start = Instant::now();
+    for half in ["", "PRI * HT"] {
+        let mut silent = Client::to(edge.port);
+        silent.send(half);
+        assert!(silent.is_closed());
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    // and so is the time between two requests
+    let mut kept = Client::to(edge.port);
+    kept.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    kept.answer().unwrap();
+    assert!(kept.is_closed());
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }

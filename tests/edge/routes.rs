@@ -12,7 +12,7 @@ use litellm_rust::{
     routes::{Call, CallLog, Decline, EventStream, Execution, NativeRoute, Reply, ReplyBody},
 };
 
-pub static TABLE: &[NativeRoute] = &[
+pub(crate) static TABLE: &[NativeRoute] = &[
     route("echo", &["/echo"], true, echo),
     route("slow", &["/slow"], true, slow),
     route("events", &["/events"], true, events),
@@ -64,7 +64,7 @@ fn plain(_: Call) -> Result<Execution, Decline> {
 }
 
 /// Executions of `slow` that ran to their end.
-pub static SLOW_FINISHED: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static SLOW_FINISHED: AtomicUsize = AtomicUsize::new(0);
 
 /// Answers after as many milliseconds as the body says.
 fn slow(call: Call) -> Result<Execution, Decline> {
@@ -77,7 +77,7 @@ fn slow(call: Call) -> Result<Execution, Decline> {
 }
 
 /// Streams of `endless` that were dropped.
-pub static STREAMS_DROPPED: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static STREAMS_DROPPED: AtomicUsize = AtomicUsize::new(0);
 
 struct Ticks {
     left: usize,

@@ -19,15 +19,15 @@ use litellm_rust::{
     upstream,
 };
 
-pub const MASTER: &str = "sk-test-master";
+pub(crate) const MASTER: &str = "sk-test-master";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits until `check` is true, at most `limit`.
-pub fn eventually(limit: Duration, what: &str, mut check: impl FnMut() -> bool) {
+pub(crate) fn eventually(limit: Duration, what: &str, mut check: impl FnMut() -> bool) {
     let start = Instant::now();
     while !check() {
         assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
@@ -37,17 +37,17 @@ pub fn eventually(limit: Duration, what: &str, mut check: impl FnMut() -> bool) 
 
 // ---------------------------------------------------------------- the edge
 
-pub struct TestEdge {
+pub(crate) struct TestEdge {
     pub port: u16,
     pub edge: Arc<Edge>,
 }
 
 /// An edge in this process, before `python` (a port), with the test routes native.
-pub fn start_edge(python: Option<u16>, tune: impl FnOnce(&mut EdgeConfig)) -> TestEdge {
+pub(crate) fn start_edge(python: Option<u16>, tune: impl FnOnce(&mut EdgeConfig)) -> TestEdge {
     start_edge_with(python, super::routes::TABLE, tune, |_| {})
 }
 
-pub fn start_edge_with(
+pub(crate) fn start_edge_with(
     python: Option<u16>,
     routes: &'static [NativeRoute],
     tune: impl FnOnce(&mut EdgeConfig),
@@ -96,24 +96,21 @@ pub fn start_edge_with(
 
 /// One request as it came over the wire.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub(crate) struct Request {
     /// the head's bytes with the empty line
     pub head: String,
     pub body: Vec<u8>,
-    /// the body as framed on the wire
-    pub raw_body: Vec<u8>,
-    /// which connection, which request on it
-    pub connection: usize,
+    /// how many requests its connection had before
     pub nth: usize,
 }
 
 impl Request {
-    pub fn line(&self) -> &str {
+    pub(crate) fn line(&self) -> &str {
         self.head.split("\r\n").next().unwrap()
     }
 
     /// Header lines in order, name and value.
-    pub fn headers(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn headers(&self) -> Vec<(&str, &str)> {
         self.head
             .split("\r\n")
             .skip(1)
@@ -122,11 +119,11 @@ impl Request {
             .collect()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers().iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
-    pub fn is_probe(&self) -> bool {
+    pub(crate) fn is_probe(&self) -> bool {
         self.line().starts_with("GET /health/liveliness ")
     }
 }
@@ -135,22 +132,22 @@ impl Request {
 type Handler = dyn Fn(&Request, &mut TcpStream) -> bool + Send + Sync;
 
 /// A server that shows what it was sent. It answers health probes by itself.
-pub struct FakePython {
+pub(crate) struct FakePython {
     pub port: u16,
     pub seen: Arc<Mutex<Vec<Request>>>,
 }
 
-pub fn ok(body: &str) -> String {
+pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 impl FakePython {
-    pub fn start(handler: impl Fn(&Request, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(handler: impl Fn(&Request, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
         Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), true, handler)
     }
 
     /// `read_body`: the handler is called after the body was read; otherwise after the head.
-    pub fn start_on(
+    pub(crate) fn start_on(
         listener: TcpListener,
         read_body: bool,
         handler: impl Fn(&Request, &mut TcpStream) -> bool + Send + Sync + 'static,
@@ -160,36 +157,36 @@ impl FakePython {
         let handler: Arc<Handler> = Arc::new(handler);
         let log = seen.clone();
         thread::spawn(move || {
-            for (connection, stream) in listener.incoming().enumerate() {
+            for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 let (handler, log) = (handler.clone(), log.clone());
-                thread::spawn(move || serve(stream, connection, read_body, &*handler, &log));
+                thread::spawn(move || serve(stream, read_body, &*handler, &log));
             }
         });
         Self { port, seen }
     }
 
     /// Answers everything with 200 and `body`.
-    pub fn saying(body: &'static str) -> Self {
+    pub(crate) fn saying(body: &'static str) -> Self {
         Self::start(move |_, stream| stream.write_all(ok(body).as_bytes()).is_ok())
     }
 
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub fn last(&self) -> Request {
+    pub(crate) fn last(&self) -> Request {
         self.requests().last().expect("python saw a request").clone()
     }
 }
 
-fn serve(mut stream: TcpStream, connection: usize, read_body: bool, handler: &Handler, log: &Mutex<Vec<Request>>) {
+fn serve(mut stream: TcpStream, read_body: bool, handler: &Handler, log: &Mutex<Vec<Request>>) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut rest = Vec::new();
     for nth in 0.. {
         let Some(head) = read_head(&mut stream, &mut rest) else { return };
-        let mut request = Request { head, connection, nth, ..Request::default() };
+        let mut request = Request { head, nth, ..Request::default() };
         if request.is_probe() {
             let _ = stream.write_all(ok("\"I'm alive!\"").as_bytes());
             return;
@@ -200,8 +197,8 @@ fn serve(mut stream: TcpStream, connection: usize, read_body: bool, handler: &Ha
             }
             let framing = request.header("content-length").map(|length| length.parse().unwrap());
             let chunked = request.header("transfer-encoding").is_some();
-            let Some((body, raw_body)) = read_framed(&mut stream, &mut rest, framing, chunked) else { return };
-            (request.body, request.raw_body) = (body, raw_body);
+            let Some(body) = read_framed(&mut stream, &mut rest, framing, chunked) else { return };
+            request.body = body;
         }
         log.lock().unwrap().push(request.clone());
         if !handler(&request, &mut stream) {
@@ -235,12 +232,7 @@ fn read_head(stream: &mut TcpStream, rest: &mut Vec<u8>) -> Option<String> {
     }
 }
 
-fn read_framed(
-    stream: &mut TcpStream,
-    rest: &mut Vec<u8>,
-    length: Option<usize>,
-    chunked: bool,
-) -> Option<(Vec<u8>, Vec<u8>)> {
+fn read_framed(stream: &mut TcpStream, rest: &mut Vec<u8>, length: Option<usize>, chunked: bool) -> Option<Vec<u8>> {
     if !chunked {
         let length = length.unwrap_or(0);
         while rest.len() < length {
@@ -248,10 +240,9 @@ fn read_framed(
                 return None;
             }
         }
-        let body: Vec<u8> = rest.drain(..length).collect();
-        return Some((body.clone(), body));
+        return Some(rest.drain(..length).collect());
     }
-    let (mut body, mut raw) = (Vec::new(), Vec::new());
+    let mut body = Vec::new();
     loop {
         let size_end = loop {
             if let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
@@ -269,45 +260,44 @@ fn read_framed(
         }
         let chunk: Vec<u8> = rest.drain(..size_end + 2 + size + 2).collect();
         body.extend_from_slice(&chunk[size_end + 2..size_end + 2 + size]);
-        raw.extend_from_slice(&chunk);
         if size == 0 {
-            return Some((body, raw));
+            return Some(body);
         }
     }
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.split("\r\n").skip(1).find_map(|line| {
             let (found, value) = line.split_once(": ")?;
             found.eq_ignore_ascii_case(name).then_some(value)
         })
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
 /// A client connection.
-pub struct Client {
+pub(crate) struct Client {
     pub stream: TcpStream,
     rest: Vec<u8>,
 }
 
 impl Client {
-    pub fn to(port: u16) -> Self {
+    pub(crate) fn to(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -315,30 +305,30 @@ impl Client {
         Self { stream, rest: Vec::new() }
     }
 
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
     /// The next head.
-    pub fn head(&mut self) -> Option<Answer> {
+    pub(crate) fn head(&mut self) -> Option<Answer> {
         let head = read_head(&mut self.stream, &mut self.rest)?;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Some(Answer { status, head, body: Vec::new() })
     }
 
     /// A whole answer; `None` when the connection ends before it is complete.
-    pub fn answer(&mut self) -> Option<Answer> {
+    pub(crate) fn answer(&mut self) -> Option<Answer> {
         let mut answer = self.head()?;
         let length = answer.header("content-length").map(|length| length.parse().unwrap());
         let chunked = answer.header("transfer-encoding").is_some();
         if !matches!(answer.status, 100..200 | 204 | 304) {
-            answer.body = read_framed(&mut self.stream, &mut self.rest, length, chunked)?.0;
+            answer.body = read_framed(&mut self.stream, &mut self.rest, length, chunked)?;
         }
         Some(answer)
     }
 
     /// The next chunk of a chunked answer, empty at its end; `None` when the connection ends.
-    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         let end = loop {
             if let Some(end) = self.rest.windows(2).position(|window| window == b"\r\n") {
                 break end;
@@ -358,7 +348,7 @@ impl Client {
     }
 
     /// Exactly that many bytes; `None` when the connection ends.
-    pub fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.rest.len() < count {
             if !fill(&mut self.stream, &mut self.rest) {
                 return None;
@@ -368,28 +358,28 @@ impl Client {
     }
 
     /// True when the other side closes without sending more.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         self.rest.is_empty() && !fill(&mut self.stream, &mut self.rest)
     }
 }
 
 /// One request on a connection of its own.
-pub fn ask(port: u16, request: impl AsRef<[u8]>) -> Answer {
+pub(crate) fn ask(port: u16, request: impl AsRef<[u8]>) -> Answer {
     let mut client = Client::to(port);
     client.send(request);
     client.answer().expect("an answer")
 }
 
-pub fn get(port: u16, path: &str) -> Answer {
+pub(crate) fn get(port: u16, path: &str) -> Answer {
     ask(port, format!("GET {path} HTTP/1.1\r\nhost: edge\r\n\r\n"))
 }
 
-pub fn post(port: u16, path: &str, body: impl AsRef<[u8]>) -> Answer {
+pub(crate) fn post(port: u16, path: &str, body: impl AsRef<[u8]>) -> Answer {
     ask(port, post_bytes(path, body))
 }
 
 /// A POST by the master key.
-pub fn post_bytes(path: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn post_bytes(path: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let mut bytes = format!(
         "POST {path} HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer {MASTER}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -401,7 +391,7 @@ pub fn post_bytes(path: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// Bytes that are not all alike.
-pub fn noise(size: usize) -> Vec<u8> {
+pub(crate) fn noise(size: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     (0..size)
         .map(|_| {
