@@ -1,4 +1,5 @@
 //! The command line: one file a subcommand, no logic.
+pub mod config;
 pub mod parity;
 mod serve;
 
