@@ -1,20 +1,54 @@
 //! The command line: one file a subcommand, no logic.
+pub mod parity;
+mod serve;
+
 use std::process::ExitCode;
 
-pub mod parity;
+use clap::{Parser, Subcommand};
 
-/// Exit codes: 0 ok, 1 found something, 2 usage, 3 infrastructure, 4 inconclusive.
+/// Exit codes of all subcommands.
+pub mod exit {
+    pub const OK: u8 = 0;
+    /// something was found: a finding, a difference, a refused file
+    pub const FOUND: u8 = 1;
+    pub const USAGE: u8 = 2;
+    /// a port, a file or another process failed
+    pub const INFRASTRUCTURE: u8 = 3;
+    pub const INCONCLUSIVE: u8 = 4;
+}
+
+/// A Rust edge in front of the LiteLLM proxy: serves migrated routes itself, passes the rest through unchanged.
+#[derive(Debug, Parser)]
+#[command(name = "litellm-rust", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Options,
+}
+
+/// Without a subcommand the edge serves. Each further subcommand is a variant here, an arm in [`main`] and a file.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the same as no subcommand)
+    Serve(Box<serve::Options>),
+    /// The parity suite
+    #[command(subcommand)]
+    Parity(parity::ParityCommand),
+}
+
+/// Parses the command line and runs it.
 pub fn main() -> ExitCode {
-    #[derive(clap::Parser)]
-    struct Cli {
-        #[command(subcommand)]
-        command: Command,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+        }
+    };
+    match cli.command {
+        None => ExitCode::from(serve::run(cli.serve)),
+        Some(Command::Serve(options)) => ExitCode::from(serve::run(*options)),
+        Some(Command::Parity(command)) => parity::main(command),
     }
-    #[derive(clap::Subcommand)]
-    enum Command {
-        #[command(subcommand)]
-        Parity(parity::ParityCommand),
-    }
-    let Command::Parity(command) = <Cli as clap::Parser>::parse().command;
-    parity::main(command)
 }

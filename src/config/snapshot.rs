@@ -62,6 +62,8 @@ pub struct Deployment {
     pub model_info: Map<String, Value>,
     /// why requests to this deployment go to Python
     pub declines: Vec<ConfigDecline>,
+    /// where calls go, ready to use: `{api_base}/chat/completions` (openai), `{api_base}/v1/messages` (anthropic)
+    pub uri: Option<http::Uri>,
 }
 
 /// All deployments that share a `model_name`, in file order.
@@ -108,4 +110,12 @@ pub struct Snapshot {
     /// further names a request may use as `model` and Python would route: aliases, wildcards, deployment ids
     pub other_names: bool,
     pub database_url: Option<Secret>,
+}
+
+impl Snapshot {
+    /// The model group a request's `model` names exactly. Aliases, wildcards, deployment ids, comma lists and unknown
+    /// names are Python's.
+    pub fn resolve(&self, model: &str) -> Result<&Arc<ModelGroup>, Decline> {
+        self.groups.get(model).ok_or(Decline::Model)
+    }
 }

@@ -1,2 +1,27 @@
 //! Pingora: listener, phases, pass-through, header and Host hygiene, body peeking, drain. The only module that sees a
-//! Pingora type.
+//! Pingora type; native routes are given a [`crate::routes::Call`] and give back a [`crate::routes::Reply`].
+//!
+//! It must never change what goes to Python or comes back (`passthrough` lists what HTTP itself makes us change), never
+//! read the body of a request that is not a native candidate, and never replay a request whose execution has begun.
+pub mod admin;
+mod bind;
+mod body;
+pub mod decide;
+pub mod drain;
+pub mod health;
+mod hygiene;
+mod listener;
+mod native;
+mod passthrough;
+mod phases;
+mod python;
+mod replay;
+mod reply;
+mod state;
+mod tunnel;
+
+pub use bind::manifest_pages;
+pub use decide::{Decider, Decision};
+pub use listener::{Signals, StartError, run};
+pub use python::{PythonAddress, PythonTarget};
+pub use state::{Edge, EdgeConfig, ForwardedHeaders, Hooks, Task, TlsFiles};

@@ -30,10 +30,6 @@ impl MethodSet {
     pub(super) fn contains(self, method: &Method) -> bool {
         self.0 & Self::bit(method) != 0
     }
-
-    pub(super) fn covers(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
 }
 
 /// The native side of an entry: its row in the table, with the row's own patterns compiled.
@@ -88,6 +84,8 @@ pub struct Entry {
     pub id: Arc<str>,
     pub route: RouteEntry,
     pub evidence: Evidence,
+    /// what native routes are told of the entry
+    pub policy: Arc<RoutePolicy>,
     pub(super) native: Option<NativeRow>,
     pub(super) methods: MethodSet,
 }
@@ -96,16 +94,6 @@ impl Entry {
     /// The table's row where the id is a native route's.
     pub fn native_route(&self) -> Option<&'static NativeRoute> {
         self.native.as_ref().map(|native| native.row)
-    }
-
-    /// Whether the operator accepts this shortcoming (`no_spend_rows`).
-    pub fn accepts(&self, word: &str) -> bool {
-        self.route.accept.iter().any(|accepted| accepted == word)
-    }
-
-    /// Whether the operator lets this provider be called natively.
-    pub fn allows_provider(&self, provider: &str) -> bool {
-        self.route.providers.as_ref().is_none_or(|list| list.iter().any(|listed| listed == provider))
     }
 }
 
@@ -156,6 +144,10 @@ impl Manifest {
                     evidence: evidence(&route.id),
                     native: native.iter().find(|row| row.id == route.id).map(NativeRow::new),
                     methods: route.methods.as_ref().map_or(MethodSet::ALL, |methods| MethodSet::of(methods)),
+                    policy: Arc::new(RoutePolicy {
+                        accept_no_spend_rows: route.accept.iter().any(|word| word == "no_spend_rows"),
+                        providers: route.providers.clone(),
+                    }),
                     route: route.clone(),
                 })
             })

@@ -167,20 +167,22 @@ pub fn parse(name: &str, text: &str) -> Result<RoutesFile, SchemaErrors> {
     {
         return Ok(file);
     }
-    reader.errors.sort_by_key(|error| error.line);
-    Err(SchemaErrors(reader.errors))
+    // by place: tables are walked in the order of their names
+    reader.errors.sort_by_key(|(at, _)| *at);
+    Err(SchemaErrors(reader.errors.into_iter().map(|(_, error)| error).collect()))
 }
 
 struct Reader<'a> {
     name: &'a str,
     text: &'a str,
-    errors: Vec<SchemaError>,
+    /// with its offset in the text
+    errors: Vec<(usize, SchemaError)>,
 }
 
 impl Reader<'_> {
     fn push(&mut self, at: usize, key: String, message: String) {
         let line = self.line(at);
-        self.errors.push(SchemaError { file: self.name.to_owned(), line, key, message });
+        self.errors.push((at, SchemaError { file: self.name.to_owned(), line, key, message }));
     }
 
     fn line(&self, at: usize) -> usize {
@@ -382,3 +384,7 @@ fn items<'t>(table: &'t DeTable<'_>, name: &str) -> impl Iterator<Item = (&'t st
         .flat_map(|array| array.iter())
         .filter_map(|item| Some((item.get_ref().as_str()?, item.span().start)))
 }
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;

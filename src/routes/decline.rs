@@ -29,6 +29,7 @@ declines! {
     VirtualKey = "virtual_key", "the key is not the master key: keys, budgets and limits are Python's in this version";
     MasterKeyUnset = "master_key_unset", "no master key is configured: every caller is let in by Python's own rules";
     // --- the request as sent
+    Cors = "cors", "the request comes from a web page (Origin): LiteLLM's CORS rules are Python's";
     Query = "query", "a query parameter that LiteLLM might act on";
     ContentType = "content_type", "the body is not declared as JSON";
     ContentEncoding = "content_encoding", "the body is compressed";

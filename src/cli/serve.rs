@@ -1,0 +1,314 @@
+//! `litellm-rust [serve]`: reads the options, puts the parts together, runs the edge.
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use super::exit;
+use crate::{
+    config::{ConfigDecline, ConfigHandle, Env, Settings, Snapshot},
+    edge::{
+        self, Edge, EdgeConfig, ForwardedHeaders, Hooks, PythonAddress, Signals, TlsFiles,
+        decide::{AllPython, Decider},
+    },
+    manifest::{ManifestHandle, handle::ALL_PYTHON_ENV},
+    routes::{Decline, Services, table::NATIVE_ROUTES},
+    secret::Secret,
+    store,
+    telemetry::{self, LogFormat, Metrics},
+    upstream,
+};
+
+/// Durations are written `500ms`, `30s`, `5m`, `1h`; a bare number is seconds.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// LiteLLM's config.yaml
+    #[arg(long, short, env = "CONFIG_FILE_PATH", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on
+    #[arg(long, env = "HOST", default_value = "0.0.0.0")]
+    host: String,
+    /// TCP port to listen on
+    #[arg(long, env = "PORT", default_value_t = 4000)]
+    port: u16,
+    /// Unix socket to listen on besides
+    #[arg(long, env = "LITELLM_EDGE_UNIX_SOCKET", value_name = "PATH")]
+    unix_socket: Option<PathBuf>,
+    /// Which routes are served natively
+    #[arg(long, env = "LITELLM_EDGE_ROUTES", value_name = "FILE")]
+    routes: Option<PathBuf>,
+    /// The Python gateway: http://host:port or unix:/path. Without it the edge runs alone
+    #[arg(long, env = "LITELLM_EDGE_PYTHON", value_name = "ADDRESS")]
+    python: Option<PythonAddress>,
+    /// Longest wait for a connection to Python
+    #[arg(long, env = "LITELLM_EDGE_PYTHON_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
+    python_connect_timeout: Duration,
+    /// Longest wait for Python's answer, and between two parts of it
+    #[arg(long, env = "LITELLM_EDGE_PYTHON_TIMEOUT", default_value = "6000s", value_parser = duration)]
+    python_timeout: Duration,
+    /// How long an unused connection to Python is kept; must be below uvicorn's keep-alive
+    #[arg(long, env = "LITELLM_EDGE_PYTHON_IDLE_TIMEOUT", default_value = "4s", value_parser = duration)]
+    python_idle_timeout: Duration,
+    /// A POST is sent again when its pooled connection breaks within this time, unanswered; 0s: never
+    #[arg(long, env = "LITELLM_EDGE_STALE_WINDOW", default_value = "10ms", value_parser = duration)]
+    stale_window: Duration,
+    /// What Python is asked to see whether it is up
+    #[arg(long, env = "LITELLM_EDGE_PROBE_PATH", default_value = "/health/liveliness", value_name = "PATH")]
+    probe_path: String,
+    /// Certificate (PEM) to terminate TLS with
+    #[arg(long, env = "SSL_CERTFILE_PATH", requires = "tls_key", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, env = "SSL_KEYFILE_PATH", requires = "tls_cert", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// What happens to X-Forwarded-* on the way to Python. uvicorn believes them from loopback peers, so with IP rules
+    /// in LiteLLM use append (behind a load balancer) or replace (clients connect directly)
+    #[arg(long, env = "LITELLM_EDGE_FORWARDED_HEADERS", default_value = "keep", value_enum)]
+    forwarded_headers: Forwarded,
+    /// Bytes of a request body that are read into memory for a native candidate
+    #[arg(long, env = "LITELLM_EDGE_MAX_NATIVE_BODY", default_value_t = 32 << 20, value_name = "BYTES")]
+    max_native_body: usize,
+    /// Bytes of all such bodies together
+    #[arg(long, env = "LITELLM_EDGE_BODY_BUDGET", default_value_t = 256 << 20, value_name = "BYTES")]
+    body_budget: usize,
+    /// How long an unused client connection is kept
+    #[arg(long, env = "LITELLM_EDGE_CLIENT_IDLE_TIMEOUT", default_value = "75s", value_parser = duration)]
+    client_idle_timeout: Duration,
+    /// Worker threads; default: one a core
+    #[arg(long, env = "LITELLM_EDGE_THREADS", value_name = "N")]
+    threads: Option<usize>,
+    /// How long requests in flight may go on after SIGTERM
+    #[arg(long, env = "LITELLM_EDGE_GRACE_PERIOD", default_value = "30s", value_parser = duration)]
+    grace_period: Duration,
+    /// How long the edge still accepts after SIGTERM while /edge/ready is 503
+    #[arg(long, env = "LITELLM_EDGE_DRAIN_DELAY", default_value = "0s", value_parser = duration)]
+    drain_delay: Duration,
+    /// /edge/ready is 503 while Python is down
+    #[arg(long, env = "LITELLM_EDGE_STRICT_READY")]
+    strict_ready: bool,
+    /// Shape of log lines
+    #[arg(long, env = "LITELLM_EDGE_LOG_FORMAT", default_value = "text", value_enum)]
+    log_format: Format,
+    /// Log filter: info, debug, warn,access=off
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Forwarded {
+    Keep,
+    Append,
+    Replace,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Runs until told to stop.
+pub(super) fn run(options: Options) -> u8 {
+    let format = match options.log_format {
+        Format::Text => LogFormat::Text,
+        Format::Json => LogFormat::Json,
+    };
+    telemetry::init(format, &options.log);
+    match serve(options) {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the edge does not start");
+            exit::INFRASTRUCTURE
+        }
+    }
+}
+
+fn serve(options: Options) -> Result<()> {
+    let metrics = Metrics::new().context("metrics")?;
+    let config = Arc::new(open_config(&options)?);
+    let manifest = open_manifest(&options, metrics.clone())?;
+    let health = Arc::new(store::Health::default());
+    let services = Arc::new(Services { upstream: upstream::Client::new(), metrics: metrics.clone(), health: health.clone() });
+    let hooks = hooks(&config, manifest.as_ref(), &health, &metrics);
+    let decider: Arc<dyn Decider> = match manifest {
+        Some(manifest) => Arc::new(manifest),
+        None => Arc::new(AllPython),
+    };
+    let edge = Edge::new(edge_config(options), config.shared(), services, decider, hooks);
+    edge::run(edge, Signals::Process)?;
+    Ok(())
+}
+
+/// config.yaml, or an empty configuration where none is named: then every model call declines.
+fn open_config(options: &Options) -> Result<ConfigHandle> {
+    let env: Env = std::env::vars().collect();
+    match &options.config {
+        Some(path) => ConfigHandle::open(path, env).context("config.yaml"),
+        None => {
+            tracing::warn!("no --config: only the master key of the environment is known, model calls go to python");
+            Ok(ConfigHandle::fixed(without_config(&env)))
+        }
+    }
+}
+
+/// routes.toml; without one everything is passed through.
+fn open_manifest(options: &Options, metrics: Metrics) -> Result<Option<ManifestHandle>> {
+    let Some(path) = &options.routes else {
+        tracing::warn!("no --routes: every request is passed through");
+        return Ok(None);
+    };
+    let all_python = std::env::var(ALL_PYTHON_ENV).ok();
+    let handle = ManifestHandle::open(path, NATIVE_ROUTES, all_python.as_deref(), Some(metrics)).context("routes.toml")?;
+    if std::env::var(UNGATED_ENV).is_ok_and(|value| value == "1") {
+        let loopback = matches!(options.host.as_str(), "127.0.0.1" | "::1" | "localhost");
+        anyhow::ensure!(loopback, "{UNGATED_ENV} is for the parity suite: it needs a loopback --host");
+        tracing::warn!("native routes run without evidence: {UNGATED_ENV} is set");
+        handle.ungate();
+    }
+    Ok(Some(handle))
+}
+
+/// Lets native routes run without evidence, on a loopback address only: how the parity suite makes evidence.
+const UNGATED_ENV: &str = "LITELLM_EDGE_UNGATED";
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+fn hooks(
+    config: &Arc<ConfigHandle>,
+    manifest: Option<&ManifestHandle>,
+    health: &Arc<store::Health>,
+    metrics: &Metrics,
+) -> Hooks {
+    let mut hooks = Hooks::default();
+    let (watched, reload_metrics) = (config.clone(), metrics.clone());
+    let reload = Arc::new(move || reload_config(&watched, &reload_metrics));
+    let by_signal = reload.clone();
+    hooks.reload.push(Box::new(move || by_signal()));
+    let watched = config.clone();
+    hooks.background.push(Box::new(move || {
+        let (watched, reload) = (watched.clone(), reload.clone());
+        Box::pin(async move {
+            loop {
+                tokio::time::sleep(WATCH_EVERY).await;
+                let (watched, reload) = (watched.clone(), reload.clone());
+                let look = move || {
+                    if watched.changed() {
+                        reload();
+                    }
+                };
+                if tokio::task::spawn_blocking(look).await.is_err() {
+                    tracing::error!("watching config.yaml failed");
+                }
+            }
+        })
+    }));
+    let (watched, health) = (config.clone(), health.clone());
+    hooks.background.push(Box::new(move || {
+        let (watched, health) = (watched.clone(), health.clone());
+        Box::pin(async move {
+            let url = || watched.snapshot().database_url.clone();
+            health.watch(url, Duration::from_secs(2), Duration::from_secs(5)).await;
+        })
+    }));
+    if let Some(manifest) = manifest {
+        let by_signal = manifest.clone();
+        hooks.reload.push(Box::new(move || {
+            // logged and remembered for the status page there
+            let _ = by_signal.reload();
+        }));
+        let watched = manifest.clone();
+        hooks.background.push(Box::new(move || {
+            let watched = watched.clone();
+            Box::pin(async move { watched.watch(WATCH_EVERY).await })
+        }));
+        hooks.admin.extend(edge::manifest_pages(manifest));
+    }
+    hooks
+}
+
+fn reload_config(config: &ConfigHandle, metrics: &Metrics) {
+    let result = match config.reload() {
+        Ok(snapshot) => {
+            tracing::info!(digest = %snapshot.digest, "config.yaml reloaded");
+            "ok"
+        }
+        Err(error) => {
+            tracing::error!(%error, "config.yaml refused, the last good one stays in force");
+            "refused"
+        }
+    };
+    metrics.reloads.with_label_values(&["config", result]).inc();
+}
+
+/// The edge's own options; nothing of config.yaml is in it.
+fn edge_config(options: Options) -> EdgeConfig {
+    let defaults = EdgeConfig::default();
+    let host = if options.host.contains(':') { format!("[{}]", options.host) } else { options.host };
+    EdgeConfig {
+        listen: vec![format!("{host}:{}", options.port)],
+        unix_socket: options.unix_socket,
+        tls: options.tls_cert.zip(options.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
+        python: options.python,
+        python_connect_timeout: options.python_connect_timeout,
+        python_timeout: options.python_timeout,
+        python_idle_timeout: options.python_idle_timeout,
+        stale_window: options.stale_window,
+        probe_path: options.probe_path,
+        forwarded: match options.forwarded_headers {
+            Forwarded::Keep => ForwardedHeaders::Keep,
+            Forwarded::Append => ForwardedHeaders::Append,
+            Forwarded::Replace => ForwardedHeaders::Replace,
+        },
+        max_native_body: options.max_native_body,
+        body_budget: options.body_budget,
+        client_idle_timeout: options.client_idle_timeout,
+        threads: options.threads.unwrap_or(defaults.threads),
+        grace_period: options.grace_period,
+        drain_delay: options.drain_delay,
+        strict_ready: options.strict_ready,
+        ..defaults
+    }
+}
+
+/// What is known without a config.yaml.
+fn without_config(env: &Env) -> Snapshot {
+    Snapshot {
+        digest: String::new(),
+        master_key: env.get("LITELLM_MASTER_KEY").filter(|key| !key.is_empty()).map(Secret::new),
+        settings: Settings { metrics_auth: true, ..Settings::default() },
+        groups: HashMap::new(),
+        group_order: Vec::new(),
+        declines: vec![ConfigDecline { decline: Decline::Setting, key: "config.yaml".to_owned() }],
+        other_names: true,
+        database_url: None,
+    }
+}
+
+/// `500ms`, `30s`, `5m`, `1h`, or seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits.parse().map_err(|_| "expected a number with ms, s, m or h".to_owned())?;
+    let unit = match text.get(digits.len()..).unwrap_or("") {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        unit => return Err(format!("unknown unit {unit}: expected ms, s, m or h")),
+    };
+    Duration::try_from_secs_f64(number * unit).map_err(|_| "out of range".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "1d", "-1s", "1e99h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

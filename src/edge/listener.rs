@@ -1,0 +1,233 @@
+//! Builds and runs the server: one proxy service on all listeners, one io service beside it, and the signals.
+use std::{
+    fs, io,
+    net::{TcpListener, ToSocketAddrs},
+    os::unix::fs::FileTypeExt,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use pingora::{
+    apps::HttpServerOptions,
+    listeners::tls::TlsSettings,
+    protocols::http::v2::server::default_h2_options,
+    proxy::http_proxy,
+    server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, configuration::ServerConf},
+    services::{
+        background::{BackgroundService, background_service},
+        listening::Service,
+    },
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{phases::Proxy, state::Edge};
+
+/// How long after the last answer the edge waits for a request that was just being read.
+const SETTLE: Duration = Duration::from_millis(30);
+/// Pingora's own limit stays behind ours.
+const SPARE: Duration = Duration::from_secs(10);
+/// Bound on writing out queues.
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// Who tells the edge to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signals {
+    /// SIGTERM drains, SIGINT stops at once, SIGHUP reloads
+    Process,
+    /// nobody: an edge inside another program (tests)
+    Never,
+}
+
+/// Why the edge did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: io::Error },
+    #[error("cannot use the certificate or key: {0}")]
+    Tls(String),
+}
+
+/// Serves until told to stop; after a drain the process exits from within.
+pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
+    check_listeners(&edge)?;
+    let config = &edge.config;
+    let conf = ServerConf {
+        threads: config.threads.max(1),
+        work_stealing: true,
+        grace_period_seconds: Some((config.grace_period + SPARE).as_secs()),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upstream_keepalive_pool_size: 1024,
+        max_retries: 3,
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+
+    let mut proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.keepalive_request_limit = Some(config.keepalive_requests);
+    options.h2_idle_timeout = Some(config.client_idle_timeout);
+    proxy.server_options = Some(options);
+    proxy.h2_options = Some(default_h2_options());
+    let mut service = Service::new("edge".to_owned(), proxy);
+    for address in &config.listen {
+        match &config.tls {
+            None => service.add_tcp(address),
+            Some(files) => {
+                let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
+                let mut settings = TlsSettings::intermediate(&certificate, &key)
+                    .map_err(|error| StartError::Tls(error.etype().as_str().to_owned()))?;
+                settings.enable_h2();
+                service.add_tls_with_settings(address, None, settings);
+            }
+        }
+    }
+    if let Some(path) = &config.unix_socket {
+        service.add_uds(&path.to_string_lossy(), None);
+    }
+    server.add_service(service);
+    let mut io = background_service("io", Io(edge.clone()));
+    io.threads = Some(1);
+    server.add_service(io);
+
+    let python = config.python.as_ref().map(ToString::to_string);
+    tracing::info!(listen = ?config.listen, unix_socket = ?config.unix_socket, python, "edge starts");
+    server.run(RunArgs { shutdown_signal: Box::new(Watch { edge: edge.clone(), signals }) });
+    clean_up(&edge);
+    Ok(())
+}
+
+/// Pingora panics in a thread of its own where it cannot bind; so it is tried first.
+fn check_listeners(edge: &Edge) -> Result<(), StartError> {
+    for address in &edge.config.listen {
+        let tried = address.to_socket_addrs().and_then(|mut found| match found.next() {
+            Some(found) => TcpListener::bind(found).map(drop),
+            None => Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no such address")),
+        });
+        tried.map_err(|source| StartError::Listen { address: address.clone(), source })?;
+    }
+    if let Some(path) = &edge.config.unix_socket {
+        let taken = fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket());
+        let parent = path.parent().is_none_or(|parent| parent.as_os_str().is_empty() || parent.is_dir());
+        if taken || !parent {
+            let kind = if taken { io::ErrorKind::AlreadyExists } else { io::ErrorKind::NotFound };
+            return Err(StartError::Listen { address: path.display().to_string(), source: kind.into() });
+        }
+    }
+    Ok(())
+}
+
+fn clean_up(edge: &Edge) {
+    if let Some(path) = &edge.config.unix_socket {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// The signals, as Pingora asks for them.
+struct Watch {
+    edge: Arc<Edge>,
+    signals: Signals,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Watch {
+    async fn recv(&self) -> ShutdownSignal {
+        let registered = match self.signals {
+            Signals::Never => return std::future::pending().await,
+            Signals::Process => {
+                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+            }
+        };
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = registered else {
+            tracing::error!("signals cannot be watched: the edge stops only by being killed");
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {
+                    tracing::info!("reload asked for");
+                    for reload in &self.edge.hooks.reload {
+                        reload();
+                    }
+                }
+                _ = interrupt.recv() => {
+                    tracing::info!("interrupted, stopping at once");
+                    flush(&self.edge, Duration::from_secs(1)).await;
+                    clean_up(&self.edge);
+                    return ShutdownSignal::FastShutdown;
+                }
+                _ = terminate.recv() => {
+                    self.edge.drain.begin();
+                    let (in_flight, delay) = (self.edge.drain.in_flight(), self.edge.config.drain_delay);
+                    tracing::info!(in_flight, ?delay, "draining: readiness is 503 from now on");
+                    tokio::select! {
+                        () = tokio::time::sleep(delay) => return ShutdownSignal::GracefulTerminate,
+                        _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn flush(edge: &Edge, limit: Duration) {
+    for hook in &edge.hooks.flush {
+        if tokio::time::timeout(limit, hook()).await.is_err() {
+            tracing::error!(?limit, "a queue was not written out in time");
+        }
+    }
+}
+
+/// Everything that is not a request: the prober, watchers, and the end of a drain.
+struct Io(Arc<Edge>);
+
+#[async_trait]
+impl BackgroundService for Io {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let edge = self.0.clone();
+        if edge.python.is_some() {
+            let edge = edge.clone();
+            tokio::spawn(async move {
+                if let Some(target) = &edge.python {
+                    let (config, metrics) = (&edge.config, &edge.services.metrics);
+                    edge.python_health.probe(target, &config.probe_path, config.probe_timeout, metrics).await;
+                }
+            });
+        }
+        tokio::spawn({
+            let edge = edge.clone();
+            async move {
+                let url = || edge.snapshot.load().database_url.clone();
+                edge.services.health.watch(url, Duration::from_secs(5), Duration::from_secs(5)).await;
+            }
+        });
+        for task in &edge.hooks.background {
+            tokio::spawn(task());
+        }
+        // a closed channel is Pingora's end as well
+        let _ = shutdown.wait_for(|stop| *stop).await;
+        if !edge.drain.is_draining() {
+            return;
+        }
+        let mut interrupt = signal(SignalKind::interrupt()).ok();
+        let interrupted = async {
+            match &mut interrupt {
+                Some(interrupt) => drop(interrupt.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            idle = edge.drain.idle(SETTLE, edge.config.grace_period) => match idle {
+                true => tracing::info!("drained"),
+                false => tracing::warn!(in_flight = edge.drain.in_flight(), "grace period is over, requests are cut"),
+            },
+            () = interrupted => tracing::warn!(in_flight = edge.drain.in_flight(), "interrupted, requests are cut"),
+        }
+        flush(&edge, FLUSH).await;
+        clean_up(&edge);
+        // not after the whole grace period, which Pingora's main thread is sleeping through
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,118 @@
+//! Runs an admitted request and writes its answer, watching whether the client is still there.
+//!
+//! A client that leaves before the answer begins does not stop the call: LiteLLM does not either, and the call is
+//! billed. A client that leaves during a stream does: dropping the stream aborts the provider's answer and settles.
+use bytes::Bytes;
+use pingora::{Error, ErrorType, proxy::Session};
+
+use super::{
+    phases::Ctx,
+    reply::{self, Framing},
+    state::Edge,
+};
+use crate::{
+    routes::{EventStream, Execution, Reply, ReplyBody},
+    telemetry::access_log::Side,
+};
+
+/// Drives `execution` and answers. `Err` is for the client's connection only; it is never an occasion for Python.
+pub(super) async fn run(
+    edge: &Edge,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut execution: Execution,
+) -> pingora::Result<()> {
+    ctx.record.side = Side::Native;
+    let mut watch = Watch::default();
+    let reply = tokio::select! {
+        biased;
+        reply = &mut execution => reply,
+        gone = watch.left(session) => {
+            finish_alone(edge, ctx, execution);
+            return Err(gone);
+        }
+    };
+    write(session, ctx, watch, reply, Side::Native).await
+}
+
+/// Writes a reply, whole or streamed.
+pub(super) async fn write(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    watch: Watch,
+    reply: Reply,
+    side: Side,
+) -> pingora::Result<()> {
+    ctx.record.call = reply.log;
+    match reply.body {
+        ReplyBody::Full(body) => reply::full(session, reply.status, reply.headers, body, side).await,
+        ReplyBody::Stream(mut stream) => {
+            let head = reply::head(reply.status, reply.headers, Framing::Chunked, "Origin", false, side)?;
+            let written = match session.downstream_session.write_response_header(head).await {
+                Ok(()) => forward(session, watch, &mut *stream).await,
+                Err(error) => Err(error.into_down()),
+            };
+            // read before the drop, whatever happened: what is known so far is what the log line says
+            ctx.record.call = stream.log();
+            written
+        }
+    }
+}
+
+async fn forward(session: &mut Session, mut watch: Watch, stream: &mut dyn EventStream) -> pingora::Result<()> {
+    loop {
+        let events = tokio::select! {
+            biased;
+            events = stream.next() => events,
+            gone = watch.left(session) => return Err(gone),
+        };
+        let downstream = &mut session.downstream_session;
+        match events {
+            Some(events) => downstream.write_response_body(events, false).await.map_err(|error| error.into_down())?,
+            None => {
+                return downstream.write_response_body(Bytes::new(), true).await.map_err(|error| error.into_down());
+            }
+        }
+    }
+}
+
+/// The client left before the answer began: the call goes on by itself, counted as in flight, and is logged at its end.
+fn finish_alone(edge: &Edge, ctx: &mut Ctx, execution: Execution) {
+    let services = edge.services.clone();
+    let (mut record, in_flight, held) = ctx.detach();
+    tokio::spawn(async move {
+        let reply = execution.await;
+        record.call = match reply.body {
+            ReplyBody::Full(_) => reply.log,
+            ReplyBody::Stream(stream) => stream.log(), // and dropped: nobody listens
+        };
+        record.client_gone = true;
+        record.finish(super::phases::CLIENT_GONE, &services.metrics);
+        drop((in_flight, held));
+    });
+}
+
+/// Waits for the client to leave.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// the client already sent its next request: it is there, but can no longer be watched
+    blind: bool,
+}
+
+impl Watch {
+    /// Resolves when the client has gone; pending for ever otherwise. Cancel-safe.
+    pub(super) async fn left(&mut self, session: &mut Session) -> Box<Error> {
+        if !self.blind {
+            match session.downstream_session.read_body_or_idle(true).await {
+                Err(error) if error.etype() == &ErrorType::ConnectError => {
+                    // bytes after the body: a pipelined request. They are lost, so the connection must not be reused
+                    session.set_keepalive(None);
+                    self.blind = true;
+                }
+                Err(error) => return error.into_down(),
+                Ok(_) => self.blind = true,
+            }
+        }
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,101 @@
+//! The way to Python and back, Pingora's own proxying: what is set on the request, and what a failure becomes.
+//!
+//! Unchanged: method, raw path and query, header names with their case, values, order, body bytes, status, answer.
+//! Changed, because HTTP or Pingora makes us (`tests/edge_passthrough.rs` has each):
+//! - hop-by-hop headers and those that `Connection` names are dropped; `Connection: keep-alive|close` is the edge's own
+//! - headers of the same name are moved together, behind the first of them
+//! - `Date` of an answer is the edge's; an answer without length becomes chunked; trailers are dropped
+//! - a fragment (`#...`) in the target is dropped; from h2, header names are lower-case and `:authority` becomes `Host`
+//! - `x-litellm-edge` is stripped from requests and set on answers
+//! - `X-Forwarded-*` by [`ForwardedHeaders`]
+//!
+//! A request whose pooled connection breaks before anything was answered: an idempotent one is sent again by Pingora.
+//! A POST might have been executed (and billed) by a Python that crashed, so it is sent again only where that is next
+//! to impossible: the connection was a reused one, not a byte came back, the whole body is still in memory, and it
+//! broke within [`EdgeConfig::stale_window`](super::EdgeConfig) of being taken from the pool: that is Python closing an
+//! idle connection while the request was on its way. Python needs longer than that to accept, authorise and call.
+//! Otherwise the caller gets a 502 with `Retry-After`, and decides. The pool's idle time is below uvicorn's, so this
+//! is rare to begin with: it happens when Python restarts.
+use std::net::IpAddr;
+
+use http::{HeaderValue, header};
+use pingora::{Error, ErrorSource, ErrorType, http::RequestHeader, proxy::Session};
+
+use super::state::{Edge, ForwardedHeaders};
+use crate::error::EdgeError;
+
+pub(super) const EDGE_HEADER: &str = "x-litellm-edge";
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+const FORWARDED_HOST: &str = "x-forwarded-host";
+
+/// What the edge itself changes in a request, on both ways to Python.
+pub(super) fn adapt_request(edge: &Edge, session: &Session, request: &mut RequestHeader) -> pingora::Result<()> {
+    request.remove_header(EDGE_HEADER);
+    let mode = edge.config.forwarded;
+    if mode == ForwardedHeaders::Keep {
+        return Ok(());
+    }
+    if mode == ForwardedHeaders::Replace {
+        for name in [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, "forwarded", "x-real-ip", "x-forwarded-port"] {
+            request.remove_header(name);
+        }
+    }
+    if let Some(client) = client_ip(session) {
+        let mut chain: Vec<u8> = Vec::new();
+        for value in request.headers.get_all(FORWARDED_FOR) {
+            chain.extend_from_slice(value.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        chain.extend_from_slice(client.to_string().as_bytes());
+        if let Ok(value) = HeaderValue::from_bytes(&chain) {
+            request.insert_header(FORWARDED_FOR, value)?;
+        }
+    }
+    if !request.headers.contains_key(FORWARDED_PROTO) {
+        request.insert_header(FORWARDED_PROTO, if edge.config.tls.is_some() { "https" } else { "http" })?;
+    }
+    if !request.headers.contains_key(FORWARDED_HOST)
+        && let Some(host) = request.headers.get(header::HOST).cloned()
+    {
+        request.insert_header(FORWARDED_HOST, host)?;
+    }
+    Ok(())
+}
+
+/// The client's address; `None` on a Unix socket.
+pub(super) fn client_ip(session: &Session) -> Option<IpAddr> {
+    session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip)
+}
+
+/// What went wrong, as the client is told. `None`: there is no client any more.
+pub(super) fn classify(edge: &Edge, error: &Error) -> Option<EdgeError> {
+    use ErrorType as T;
+    match error.esource() {
+        ErrorSource::Downstream => match error.etype() {
+            T::ReadError | T::WriteError | T::ConnectionClosed | T::H2Error | T::WriteTimedout | T::ConnectError => {
+                None
+            }
+            T::ReadTimedout => Some(EdgeError::BodyCut),
+            _ => Some(EdgeError::Malformed("headers")),
+        },
+        _ => Some(match error.etype() {
+            T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::SocketError | T::BindError => {
+                if edge.python_health.is_starting() { EdgeError::PythonStarting } else { EdgeError::PythonUnreachable }
+            }
+            T::ConnectTimedout | T::ReadTimedout | T::WriteTimedout => EdgeError::PythonTimeout,
+            _ => EdgeError::PythonCut,
+        }),
+    }
+}
+
+/// The metrics' label of a failure towards Python.
+pub(super) fn kind(error: &EdgeError) -> Option<&'static str> {
+    match error {
+        EdgeError::PythonUnreachable => Some("unreachable"),
+        EdgeError::PythonStarting => Some("starting"),
+        EdgeError::PythonTimeout => Some("timeout"),
+        EdgeError::PythonCut => Some("cut"),
+        _ => None,
+    }
+}

@@ -1,0 +1,428 @@
+//! The way of a request through Pingora's phases: hygiene, decision, admission, then native, Python or the edge's own
+//! pages; and what is logged at its end.
+use std::{
+    sync::{Arc, LazyLock},
+    time::{Instant, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use pingora::{
+    Error, ErrorSource, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
+    proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
+    upstreams::peer::HttpPeer,
+};
+
+use super::{
+    admin, body,
+    decide::{Caller, Decision, UNLISTED},
+    drain::InFlight,
+    hygiene, native, passthrough, replay, reply,
+    state::Edge,
+};
+use crate::{
+    error::{EdgeError, Failure},
+    routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
+    telemetry::access_log::{Record, Side},
+};
+
+/// The log's status where the client left before an answer began (nginx's word for it).
+pub(super) const CLIENT_GONE: u16 = 499;
+
+static UNLISTED_LABEL: LazyLock<Arc<str>> = LazyLock::new(|| UNLISTED.into());
+static EDGE_LABEL: LazyLock<Arc<str>> = LazyLock::new(|| "edge".into());
+
+/// The proxy: everything it knows is in [`Edge`].
+pub(super) struct Proxy(pub(super) Arc<Edge>);
+
+/// What belongs to one request.
+pub(super) struct Ctx {
+    pub(super) record: Record,
+    in_flight: Option<InFlight>,
+    /// the request's share of the memory for bodies
+    held: Option<body::Held>,
+    /// the record was handed on: somebody else logs
+    detached: bool,
+    gauge: Option<&'static str>,
+    /// when the connection to Python was taken, for [`passthrough`]'s rule on broken ones
+    connected: Option<Instant>,
+}
+
+impl Ctx {
+    /// Takes what must outlive the request.
+    pub(super) fn detach(&mut self) -> (Record, Option<InFlight>, Option<body::Held>) {
+        self.detached = true;
+        let fresh = blank(self.record.started);
+        (std::mem::replace(&mut self.record, fresh), self.in_flight.take(), self.held.take())
+    }
+}
+
+fn blank(started: Instant) -> Record {
+    Record {
+        started,
+        method: http::Method::GET,
+        path: String::new(),
+        route: UNLISTED_LABEL.clone(),
+        side: Side::Python,
+        reason: None,
+        decline: None,
+        client_gone: false,
+        python_error: None,
+        call: CallLog::default(),
+    }
+}
+
+/// What the first phases found out.
+enum Way {
+    /// Pingora's pass-through; the body is untouched
+    Through,
+    Replay(replay::Body),
+    Native(crate::routes::Execution),
+}
+
+impl Proxy {
+    async fn way(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        query: Option<String>,
+        decision: Decision,
+    ) -> pingora::Result<Way> {
+        match decision {
+            Decision::Python { route, reason } => {
+                ctx.record.route = route;
+                ctx.record.reason = Some(reason);
+                Ok(Way::Through)
+            }
+            Decision::Native { route, label, params, policy } => {
+                ctx.record.route = label;
+                self.admit(session, ctx, query, route, params, policy).await
+            }
+        }
+    }
+
+    /// Admission: the head first, then the body, then the whole. A decline is counted once and is final.
+    async fn admit(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        query: Option<String>,
+        route: &'static NativeRoute,
+        params: Arc<PathParams>,
+        policy: Arc<RoutePolicy>,
+    ) -> pingora::Result<Way> {
+        let edge = &*self.0;
+        let snapshot = edge.snapshot.load_full();
+        let request = session.req_header();
+        let head = Head {
+            method: request.method.clone(),
+            path: ctx.record.path.clone(),
+            query,
+            headers: request.headers.clone(),
+            client: passthrough::client_ip(session),
+        };
+        let declined_by_head = if head.headers.contains_key(header::ORIGIN) {
+            Some(Decline::Cors)
+        } else if route.needs_body && snapshot.settings.has_database && !policy.accept_no_spend_rows {
+            Some(Decline::SpendInDatabase)
+        } else {
+            (route.admit_head)(&head, &snapshot).err()
+        };
+        if let Some(reason) = declined_by_head {
+            self.decline(ctx, route, reason);
+            return Ok(Way::Through);
+        }
+        let body = if route.needs_body && !session.is_body_empty() {
+            let declared = match content_length(&head.headers) {
+                Some(length) if length > edge.config.max_native_body as u64 => {
+                    self.decline(ctx, route, Decline::BodyTooLarge);
+                    return Ok(Way::Through);
+                }
+                length => length.map(|length| length as usize),
+            };
+            let mut held = body::Held::new(&edge.bodies);
+            if declared.is_some_and(|length| !held.more(length)) {
+                self.decline(ctx, route, Decline::BodyTooLarge);
+                return Ok(Way::Through);
+            }
+            if head.headers.contains_key(header::EXPECT) {
+                session.downstream_session.write_continue_response().await.map_err(|error| error.into_down())?;
+            }
+            let reading = body::read(session, declared, edge.config.max_native_body, &mut held);
+            let read = match tokio::time::timeout(replay::BODY_TIMEOUT, reading).await {
+                Ok(read) => read.map_err(|error| error.into_down())?,
+                Err(_) => return Err(Error::explain(ErrorType::ReadTimedout, "request body").into_down()),
+            };
+            ctx.held = Some(held);
+            match read {
+                body::Read::Whole(body) => body,
+                body::Read::Over(prefix) => {
+                    self.decline(ctx, route, Decline::BodyTooLarge);
+                    return Ok(Way::Replay(replay::Body::Rest(prefix)));
+                }
+            }
+        } else {
+            Bytes::new()
+        };
+        let call = Call {
+            head: Arc::new(head),
+            params,
+            policy,
+            body: body.clone(),
+            snapshot,
+            services: edge.services.clone(),
+            started: ctx.record.started,
+            now: SystemTime::now(),
+        };
+        match (route.admit)(call) {
+            Ok(execution) => Ok(Way::Native(execution)),
+            Err(reason) => {
+                self.decline(ctx, route, reason);
+                // an empty body was not taken from anybody: Pingora's own way is open
+                Ok(if body.is_empty() { Way::Through } else { Way::Replay(replay::Body::Whole(body)) })
+            }
+        }
+    }
+
+    fn decline(&self, ctx: &mut Ctx, route: &'static NativeRoute, reason: Decline) {
+        ctx.record.decline = Some(reason);
+        self.0.services.metrics.declines.with_label_values(&[route.id, reason.as_str()]).inc();
+        self.0.decider.declined(route, reason);
+    }
+
+    fn count_in(&self, ctx: &mut Ctx, side: Side) {
+        self.0.services.metrics.in_flight.with_label_values(&[side.as_str()]).inc();
+        ctx.gauge = Some(side.as_str());
+    }
+
+    /// Answers with a failure of the edge itself.
+    async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, error: EdgeError) -> pingora::Result<()> {
+        ctx.record.side = Side::Edge;
+        let reply = reply::failure(&Failure::from(error), reply::dialect(&ctx.record.path));
+        native::write(session, ctx, native::Watch::default(), reply, Side::Edge).await
+    }
+
+    /// True: answered.
+    async fn serve(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
+        let edge = &*self.0;
+        if edge.drain.is_draining() {
+            session.set_keepalive(None);
+        } else if session.get_keepalive() == Some(0) {
+            // Pingora's "for ever" is not ours
+            session.set_keepalive(Some(edge.config.client_idle_timeout.as_secs().max(1)));
+        }
+        let request = session.req_header();
+        let target = hygiene::target(request.raw_path());
+        let (path, query, matchable) = (target.path.into_owned(), target.query.map(str::to_owned), target.matchable);
+        let checked = hygiene::check(request.version, &request.method, &request.headers, || {
+            session.as_http1().map(|h1| h1.get_headers_raw_bytes())
+        });
+        ctx.record.method = request.method.clone();
+        ctx.record.path = path;
+        if let Err(what) = checked {
+            session.set_keepalive(None);
+            self.refuse(session, ctx, EdgeError::Malformed(what)).await?;
+            return Ok(true);
+        }
+        if matchable && admin::is_ours(&ctx.record.path) {
+            ctx.record.side = Side::Edge;
+            ctx.record.route = EDGE_LABEL.clone();
+            let request = session.req_header();
+            let head = Head {
+                method: request.method.clone(),
+                path: ctx.record.path.clone(),
+                query,
+                headers: request.headers.clone(),
+                client: passthrough::client_ip(session),
+            };
+            let reply = admin::answer(&head, edge);
+            native::write(session, ctx, native::Watch::default(), reply, Side::Edge).await?;
+            return Ok(true);
+        }
+        let way = if matchable && !session.is_upgrade_req() {
+            let request = session.req_header();
+            let caller = Caller {
+                key: presented_key(&request.headers),
+                ip: passthrough::client_ip(session),
+                random: fastrand::u64(..),
+            };
+            let decision = edge.decider.decide(&request.method, &ctx.record.path, caller);
+            self.way(session, ctx, query, decision).await?
+        } else {
+            Way::Through
+        };
+        let way = match way {
+            Way::Native(execution) => {
+                self.count_in(ctx, Side::Native);
+                return native::run(edge, session, ctx, execution).await.map(|()| true);
+            }
+            way => way,
+        };
+        if edge.python.is_none() {
+            let route = ctx.record.route.to_string();
+            let reason = ctx.record.decline.map(Decline::as_str).or(ctx.record.reason).unwrap_or(UNLISTED);
+            self.refuse(session, ctx, EdgeError::NoPython { route, reason }).await?;
+            return Ok(true);
+        }
+        self.count_in(ctx, Side::Python);
+        match way {
+            Way::Replay(body) => replay::run(edge, session, body).await.map(|()| true),
+            Way::Through | Way::Native(_) => Ok(false),
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx {
+            record: blank(Instant::now()),
+            in_flight: Some(self.0.drain.enter()),
+            held: None,
+            detached: false,
+            gauge: None,
+            connected: None,
+        }
+    }
+
+    fn init_downstream_modules(&self, _: &mut HttpModules) {} // no compression module: bodies pass as they are
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
+        self.serve(session, ctx).await
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, _: &mut Ctx) -> pingora::Result<Box<HttpPeer>> {
+        match self.0.python.as_ref().and_then(|python| python.peer(session.is_upgrade_req())) {
+            Some(peer) => Ok(peer),
+            None => Err(Error::explain(ErrorType::ConnectRefused, "python has no address").into_up()),
+        }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: std::os::unix::io::RawFd,
+        _: Option<&pingora::protocols::Digest>,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        ctx.connected = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        _: &mut Ctx,
+    ) -> pingora::Result<()> {
+        passthrough::adapt_request(&self.0, session, request)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        _: &mut Ctx,
+    ) -> pingora::Result<()> {
+        // cloudflare/pingora#935: an empty last piece would be written as a second end of the chunked body
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Ctx,
+    ) -> pingora::Result<()> {
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        response.insert_header(passthrough::EDGE_HEADER, "python")
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        let replayable = !session.as_ref().retry_buffer_truncated() && session.response_written().is_none();
+        let soon = || ctx.connected.is_some_and(|at| at.elapsed() <= self.0.config.stale_window);
+        if replayable && (session.req_header().method.is_idempotent() || soon()) {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+        let failed = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        if error.esource() == &ErrorSource::Internal {
+            tracing::error!(%error, route = &*ctx.record.route, "the edge failed to handle a request");
+        }
+        let Some(failure) = passthrough::classify(&self.0, error) else {
+            ctx.record.client_gone = true;
+            tracing::debug!(%error, route = &*ctx.record.route, "client left");
+            return failed;
+        };
+        if let Some(kind) = passthrough::kind(&failure) {
+            ctx.record.python_error = Some(kind);
+            self.0.services.metrics.python_errors.with_label_values(&[kind]).inc();
+            self.0.python_health.suspect();
+            tracing::warn!(kind, cause = %error.etype().as_str(), route = &*ctx.record.route, "python gateway failed");
+        }
+        if session.response_written().is_some_and(|head| !head.status.is_informational()) {
+            return failed; // cut where Python cut
+        }
+        let code = Failure::from(failure.clone()).status.as_u16();
+        session.set_keepalive(None);
+        if let Err(error) = self.refuse(session, ctx, failure).await {
+            tracing::debug!(%error, "client left before it was told of a failure");
+            ctx.record.client_gone = true;
+        }
+        FailToProxy { error_code: code, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Ctx, _: &Error) -> bool {
+        true // `fail_to_proxy` has said what matters
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Ctx, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
+        if let Some(side) = ctx.gauge.take() {
+            self.0.services.metrics.in_flight.with_label_values(&[side]).dec();
+        }
+        if ctx.detached {
+            return;
+        }
+        let status = session.response_written().map_or(CLIENT_GONE, |head| head.status.as_u16());
+        ctx.record.finish(status, &self.0.services.metrics);
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The caller's key as sent, by LiteLLM's precedence: what a canary is sticky by. Only ever hashed.
+fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
+    const NAMES: [&str; 5] = ["x-litellm-api-key", "authorization", "api-key", "x-api-key", "x-goog-api-key"];
+    NAMES.iter().find_map(|name| headers.get(*name)).map(|value| value.as_bytes())
+}

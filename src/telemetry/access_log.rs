@@ -1,0 +1,129 @@
+//! The access log: one line a request, target `access`. It must never hold a key, a query or a prompt.
+use std::{borrow::Cow, sync::Arc, time::Instant};
+
+use http::Method;
+
+use super::Metrics;
+use crate::routes::{CallLog, Decline};
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Python,
+    Native,
+    /// the edge itself: refusals, failures towards Python, `/edge/*`
+    Edge,
+}
+
+impl Side {
+    /// The value of the answer's `x-litellm-edge` header and of the metrics' label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Native => "native",
+            Self::Edge => "edge",
+        }
+    }
+}
+
+/// What is known of one request when it ends.
+#[derive(Debug)]
+pub struct Record {
+    pub started: Instant,
+    pub method: Method,
+    /// raw path as received; masked when written
+    pub path: String,
+    pub route: Arc<str>,
+    pub side: Side,
+    /// why the manifest chose Python
+    pub reason: Option<&'static str>,
+    pub decline: Option<Decline>,
+    /// the client left before the answer was complete
+    pub client_gone: bool,
+    /// the kind of failure towards Python, where there was one
+    pub python_error: Option<&'static str>,
+    pub call: CallLog,
+}
+
+impl Record {
+    /// Writes the line and fills the metrics. `status` 499: the client left before an answer began.
+    pub fn finish(&self, status: u16, metrics: &Metrics) {
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let side = self.side.as_str();
+        let class = match status {
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            500.. => "5xx",
+            _ => "1xx",
+        };
+        metrics.requests.with_label_values(&[&*self.route, side, class]).inc();
+        metrics.duration.with_label_values(&[&*self.route, side]).observe(elapsed);
+        if let Some(waited) = self.call.provider_ms {
+            metrics.provider.with_label_values(&[&*self.route]).observe(waited / 1000.0);
+        }
+        if !tracing::enabled!(target: "access", tracing::Level::INFO) {
+            return;
+        }
+        tracing::info!(
+            target: "access",
+            route = &*self.route,
+            side,
+            status,
+            method = self.method.as_str(),
+            path = &*mask(&self.path),
+            duration_ms = round(elapsed * 1000.0),
+            reason = self.reason,
+            decline = self.decline.map(Decline::as_str),
+            python_error = self.python_error,
+            client_gone = self.client_gone.then_some(true),
+            model_group = self.call.model_group.as_deref(),
+            deployment_id = self.call.deployment_id.as_deref(),
+            provider = self.call.provider,
+            provider_ms = self.call.provider_ms.map(round),
+            prompt_tokens = self.call.prompt_tokens,
+            completion_tokens = self.call.completion_tokens,
+            cost = self.call.cost,
+        );
+    }
+}
+
+fn round(milliseconds: f64) -> f64 {
+    (milliseconds * 1000.0).round() / 1000.0
+}
+
+/// LiteLLM has paths with a key or its hash in them (`/key/{key}/regenerate`): segments that could be one are masked.
+fn mask(path: &str) -> Cow<'_, str> {
+    let path = path.get(..path.len().min(512)).unwrap_or("(not utf-8)");
+    if !path.split('/').any(could_be_secret) {
+        return Cow::Borrowed(path);
+    }
+    let masked: Vec<&str> = path.split('/').map(|part| if could_be_secret(part) { "***" } else { part }).collect();
+    Cow::Owned(masked.join("/"))
+}
+
+fn could_be_secret(segment: &str) -> bool {
+    segment.contains("sk-")
+        || segment.contains('%')
+        || (segment.len() >= 24 && segment.bytes().any(|byte| byte.is_ascii_digit()))
+        || segment.len() >= 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_paths_are_masked() {
+        for (path, shown) in [
+            ("/v1/chat/completions", "/v1/chat/completions"),
+            ("/key/sk-abc/regenerate", "/key/***/regenerate"),
+            ("/key/%73k-abc/regenerate", "/key/***/regenerate"),
+            ("/key/88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b/x", "/key/***/x"),
+            ("/engines/gpt-4o/chat/completions", "/engines/gpt-4o/chat/completions"),
+            ("/v1/messages/count_tokens", "/v1/messages/count_tokens"),
+        ] {
+            assert_eq!(mask(path), shown);
+        }
+    }
+}
