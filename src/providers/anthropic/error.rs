@@ -42,7 +42,9 @@ const TIMED_OUT: [&str; 4] =
 pub fn refused(status: u16, text: &str, group: &str) -> Failure {
     let any = |signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
     let fallbacks = |kind: &str, setting: &str| {
-        format!("\nmodel={group}. {kind}=None. fallbacks=None.\n\nSet '{setting}' - https://docs.litellm.ai/docs/routing#fallbacks")
+        format!(
+            "\nmodel={group}. {kind}=None. fallbacks=None.\n\nSet '{setting}' - https://docs.litellm.ai/docs/routing#fallbacks"
+        )
     };
     let (code, message) = if any(&TIMED_OUT) {
         (408, format!("litellm.Timeout: APITimeoutError - Request timed out. Error_str: {text}"))
@@ -117,6 +119,5 @@ pub fn is_thinking_refused(status: u16, text: &str, wants_binding_error: bool) -
     if wants_binding_error && has("bound to a different conversation") {
         return false;
     }
-    has("thinking")
-        && ((has("signature") && (has("invalid") || has("valid string"))) || has("must contain thinking"))
+    has("thinking") && ((has("signature") && (has("invalid") || has("valid string"))) || has("must contain thinking"))
 }

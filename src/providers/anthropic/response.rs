@@ -158,7 +158,9 @@ mod tests {
         assert_eq!(answer(b"\xef\xbb\xbf{}", "m").unwrap().body, b"{}");
         assert_eq!(answer(br#"{"usage":{"input_tokens":1.5}}"#, "m").unwrap().usage, None);
         assert_eq!(answer(br#"{"usage":null}"#, "m").unwrap().usage, Some(Usage::default()));
-        for (body, kind) in [("[1]", "list"), ("\"x\"", "str"), ("1", "int"), ("1.0", "float"), ("null", "NoneType"), ("true", "bool")] {
+        for (body, kind) in
+            [("[1]", "list"), ("\"x\"", "str"), ("1", "int"), ("1.0", "float"), ("null", "NoneType"), ("true", "bool")]
+        {
             assert_eq!(answer(body.as_bytes(), "m"), Err(Unreadable::NotAnObject(kind)));
         }
         assert_eq!(answer(b"", "m"), Err(Unreadable::NotJson));

@@ -136,7 +136,8 @@ fn broken(admitted: &Admitted, failed: &Failed, framing: &Framing, since: &Insta
             };
             let taken = (since.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
             let taken = spend::cost::python_float(taken);
-            let text = format!("litellm.Timeout: Connection timed out. Timeout passed={passed}, time taken={taken} seconds");
+            let text =
+                format!("litellm.Timeout: Connection timed out. Timeout passed={passed}, time taken={taken} seconds");
             error::refused(StatusCode::REQUEST_TIMEOUT.as_u16(), &text, group)
         }
         Failed::Connect => {
@@ -145,7 +146,8 @@ fn broken(admitted: &Admitted, failed: &Failed, framing: &Framing, since: &Insta
             let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
             // the address of Python's TLS context stands here; any will do
             let context = "<ssl.SSLContext object at 0x000000000000>";
-            let text = format!("Cannot connect to host {host}:{port} ssl:{context} [Connect call failed ('{host}', {port})]");
+            let text =
+                format!("Cannot connect to host {host}:{port} ssl:{context} [Connect call failed ('{host}', {port})]");
             error::broken(&text, group)
         }
         Failed::Disconnected => error::broken("Server disconnected", group),

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    config::{ConfigDecline, Settings},
+    config::Settings,
     routes::{Reply, ReplyBody, Services},
     secret::Secret,
     spend::Pricing,
@@ -158,6 +158,7 @@ fn pricing(input: f64, output: f64, read: f64, creation: f64, hour: f64) -> Opti
 
 fn deployment(group: &str, model: &str, base: &str, info: Value, pricing: Option<Pricing>) -> Deployment {
     Deployment {
+        uri: None,
         id: format!("id-{group}"),
         model_group: group.into(),
         provider: Provider::Anthropic,
@@ -201,7 +202,13 @@ fn snapshot(base: &str, dead: &str) -> Snapshot {
         deployment("slow", model, base, sonnet.clone(), sonnet_price()),
         deployment("dead", model, dead, sonnet.clone(), sonnet_price()),
         deployment("defaults", model, base, sonnet, sonnet_price()),
-        deployment("pricey", "my-pricey", base, json!({}), Some(Pricing { input: 0.01, output: 0.02, ..Pricing::default() })),
+        deployment(
+            "pricey",
+            "my-pricey",
+            base,
+            json!({}),
+            Some(Pricing { input: 0.01, output: 0.02, ..Pricing::default() }),
+        ),
     ];
     all[5].timeout = Some(Duration::from_millis(400));
     all[7].default_params = json!({"temperature": 0.25, "max_tokens": 77}).as_object().unwrap().clone();
@@ -234,6 +241,7 @@ fn head(query: Option<&str>, headers: &[(&str, &str)]) -> Head {
 
 fn call(head: Head, body: impl Into<Bytes>, snapshot: Snapshot) -> Call {
     Call {
+        policy: Arc::default(),
         head: Arc::new(head),
         params: Arc::new(HashMap::new()),
         body: body.into(),
@@ -356,8 +364,12 @@ fn compare_sent(case: &Value, seen: &[(String, BTreeMap<String, String>, Value)]
         if *line != wanted_line {
             return Err(format!("sent {line}, LiteLLM {wanted_line}"));
         }
-        let mut wanted_headers: BTreeMap<String, String> =
-            wanted["headers"].as_array().unwrap().iter().map(|h| (h[0].as_str().unwrap().to_lowercase(), h[1].as_str().unwrap().to_owned())).collect();
+        let mut wanted_headers: BTreeMap<String, String> = wanted["headers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|h| (h[0].as_str().unwrap().to_lowercase(), h[1].as_str().unwrap().to_owned()))
+            .collect();
         let mut headers = headers.clone();
         for map in [&mut wanted_headers, &mut headers] {
             map.remove("host");
@@ -377,7 +389,9 @@ fn compare_sent(case: &Value, seen: &[(String, BTreeMap<String, String>, Value)]
 /// Equal but for the writing of numbers.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() <= 1e-9 * b.as_f64().unwrap().abs().max(1.0),
+        (Value::Number(a), Value::Number(b)) => {
+            (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() <= 1e-9 * b.as_f64().unwrap().abs().max(1.0)
+        }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
@@ -394,12 +408,23 @@ fn compare_answer(case: &Value, reply: &Reply, body: &[u8], base: &str) -> Resul
         return Err(format!("status {}, LiteLLM {}: {body}\n  {wanted_body}", reply.status, answer["status"]));
     }
     // the edge's own part, and what no two runs share
-    let skipped = ["date", "content-length", "transfer-encoding", "connection", "vary", "x-frame-options",
-        "content-security-policy", "x-content-type-options"];
+    let skipped = [
+        "date",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "vary",
+        "x-frame-options",
+        "content-security-policy",
+        "x-content-type-options",
+    ];
     let mask = |name: &str, value: &str| match name {
         "x-litellm-call-id" if value.len() == 36 => "*".to_owned(),
         _ if name.ends_with("-duration-ms") => "*".to_owned(),
-        _ => value.parse::<f64>().map(|number| format!("{number:.12}")).unwrap_or_else(|_| value.replace(base, "$PROVIDER")),
+        _ => value
+            .parse::<f64>()
+            .map(|number| format!("{number:.12}"))
+            .unwrap_or_else(|_| value.replace(base, "$PROVIDER")),
     };
     let mut wanted: Vec<(String, String)> = answer["headers"]
         .as_array()
@@ -450,7 +475,8 @@ fn same_events(a: &str, b: &str) -> bool {
     let (a, b): (Vec<&str>, Vec<&str>) = (a.split('\n').collect(), b.split('\n').collect());
     a.len() == b.len()
         && a.iter().zip(&b).all(|(a, b)| {
-            let json = |line: &str| line.strip_prefix("data:").and_then(|data| serde_json::from_str::<Value>(data).ok());
+            let json =
+                |line: &str| line.strip_prefix("data:").and_then(|data| serde_json::from_str::<Value>(data).ok());
             match (json(a), json(b)) {
                 (Some(a), Some(b)) => same(&a, &b),
                 _ => a == b,
