@@ -59,7 +59,15 @@ impl Failure {
             Dialect::Anthropic => {
                 error.insert("type".into(), self.kind.clone().into());
                 error.insert("message".into(), self.message.clone().into());
-                serde_json::json!({ "type": "error", "error": error })
+                let mut extra = self.extra.clone();
+                // the one key that stands beside the error (anthropic_interface/exceptions)
+                let request_id = extra.remove("request_id");
+                error.extend(extra);
+                let mut body = serde_json::json!({ "type": "error", "error": error });
+                if let (Some(id), Some(body)) = (request_id, body.as_object_mut()) {
+                    body.insert("request_id".into(), id);
+                }
+                body
             }
         };
         Bytes::from(body.to_string())

@@ -15,7 +15,7 @@ use super::{ConfigError, Env, Loaded, Snapshot, load};
 pub struct ConfigHandle {
     path: PathBuf,
     env: Env,
-    current: ArcSwap<Snapshot>,
+    current: Arc<ArcSwap<Snapshot>>,
     state: Mutex<State>,
 }
 
@@ -31,7 +31,7 @@ impl ConfigHandle {
         Ok(Self {
             path: path.to_owned(),
             env,
-            current: ArcSwap::from_pointee(snapshot),
+            current: Arc::new(ArcSwap::from_pointee(snapshot)),
             state: Mutex::new(State { files, error: None }),
         })
     }
@@ -41,7 +41,7 @@ impl ConfigHandle {
         Self {
             path: PathBuf::new(),
             env: Env::new(),
-            current: ArcSwap::from_pointee(snapshot),
+            current: Arc::new(ArcSwap::from_pointee(snapshot)),
             state: Mutex::new(State { files: Vec::new(), error: None }),
         }
     }
@@ -49,6 +49,11 @@ impl ConfigHandle {
     /// The snapshot in force.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// The cell itself, for who reads it for every request.
+    pub fn shared(&self) -> Arc<ArcSwap<Snapshot>> {
+        self.current.clone()
     }
 
     /// Why the last reload was refused; `None` after a good one.

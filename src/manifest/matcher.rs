@@ -10,7 +10,7 @@ use super::{
     pattern::{self, Pattern},
     schema::{RouteEntry, RoutesFile},
 };
-use crate::routes::{NativeRoute, PathParams};
+use crate::routes::{NativeRoute, PathParams, RoutePolicy};
 
 /// A set of HTTP methods; bit 7 stands for every method that has no bit of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,8 @@ pub struct Entry {
     pub id: Arc<str>,
     pub route: RouteEntry,
     pub evidence: Evidence,
+    /// what native routes are told of the entry
+    pub policy: Arc<RoutePolicy>,
     pub(super) native: Option<NativeRow>,
     pub(super) methods: MethodSet,
 }
@@ -92,16 +94,6 @@ impl Entry {
     /// The table's row where the id is a native route's.
     pub fn native_route(&self) -> Option<&'static NativeRoute> {
         self.native.as_ref().map(|native| native.row)
-    }
-
-    /// Whether the operator accepts this shortcoming (`no_spend_rows`).
-    pub fn accepts(&self, word: &str) -> bool {
-        self.route.accept.iter().any(|accepted| accepted == word)
-    }
-
-    /// Whether the operator lets this provider be called natively.
-    pub fn allows_provider(&self, provider: &str) -> bool {
-        self.route.providers.as_ref().is_none_or(|list| list.iter().any(|listed| listed == provider))
     }
 }
 
@@ -118,6 +110,8 @@ pub struct Manifest {
     pub digest: String,
     pub file: RoutesFile,
     pub entries: Vec<Arc<Entry>>,
+    /// evidence is not asked for: how the parity suite makes evidence
+    pub(super) ungated: bool,
     pub(super) other: Arc<str>,
     exact: HashMap<Box<str>, Vec<Exact>>,
     /// patterns by first literal segment, in file order, those without one included
@@ -152,6 +146,10 @@ impl Manifest {
                     evidence: evidence(&route.id),
                     native: native.iter().find(|row| row.id == route.id).map(NativeRow::new),
                     methods: route.methods.as_ref().map_or(MethodSet::ALL, |methods| MethodSet::of(methods)),
+                    policy: Arc::new(RoutePolicy {
+                        accept_no_spend_rows: route.accept.iter().any(|word| word == "no_spend_rows"),
+                        providers: route.providers.clone(),
+                    }),
                     route: route.clone(),
                 })
             })
@@ -190,7 +188,7 @@ impl Manifest {
                 }
             }
         }
-        Self { digest, file, entries, other: super::decide::OTHER.into(), exact, buckets, anywhere }
+        Self { digest, file, entries, ungated: false, other: super::decide::OTHER.into(), exact, buckets, anywhere }
     }
 
     /// The first entry for a request; where none takes the method, the first that matches the path.

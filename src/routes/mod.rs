@@ -3,9 +3,15 @@
 //! a provider was called. It must never see a Pingora type.
 pub mod decline;
 pub mod doc;
+pub mod health;
 pub mod litellm_headers;
+pub mod messages;
+pub mod metrics;
+pub mod models;
 pub mod native;
 pub mod table;
 
 pub use decline::Decline;
-pub use native::{Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, Services};
+pub use native::{
+    Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy, Services,
+};

@@ -1,8 +1,9 @@
 //! The one table of native routes: matching, the README, the metrics and the lint are derived from it.
-use super::NativeRoute;
+use super::{NativeRoute, health, messages, metrics, models};
 
 /// Every route the edge can serve itself.
-pub static NATIVE_ROUTES: &[NativeRoute] = &[];
+pub static NATIVE_ROUTES: &[NativeRoute] =
+    &[models::MODELS, health::LIVELINESS, health::READINESS, metrics::METRICS, messages::MESSAGES];
 
 /// The route of that id.
 pub fn native_route(id: &str) -> Option<&'static NativeRoute> {
