@@ -17,7 +17,7 @@ use super::exit;
 use crate::{
     manifest::{
         Manifest, ManifestError, Mode, PythonVersion, Side,
-        decide::{Ask, Decision, age_text, decide},
+        decide::{Ask, Caller, Decision, age_text, decide},
         digest,
         flip::{self, FlipError},
         handle::{ALL_PYTHON_ENV, env_says_on},
@@ -26,7 +26,7 @@ use crate::{
         load::{self, Places, switch_file_on},
         status::{effective, reason_text},
     },
-    routes::{NativeRoute, PathParams},
+    routes::{NativeRoute, PathParams, RoutePolicy},
 };
 
 /// Which requests the edge serves itself, and why.
@@ -117,7 +117,7 @@ pub struct AdmissionQuestion<'a> {
     pub body: &'a [u8],
     pub config: &'a Path,
     /// the entry's own conditions
-    pub policy: &'a crate::manifest::RoutePolicy,
+    pub policy: &'a RoutePolicy,
 }
 
 /// Why the admission declines, `None` where it admits. Bound by the caller, which knows how a configuration is read.
@@ -232,7 +232,7 @@ impl World<'_> {
             method: &method,
             path,
             // a canary is told as such below; who is calling is not known here
-            caller: &|_| None,
+            caller: Caller::default(),
             now: self.now,
             all_python: self.all_python(&places),
             python: PythonVersion::Unknown,
@@ -261,7 +261,9 @@ impl World<'_> {
             }
         };
         let mut decline = Value::Null;
-        if let (Some((route, params)), Some(body), Some(config), Some(entry)) = (native, &args.body, &args.config, entry) {
+        if let (Some((route, params)), Some(body), Some(config), Some(entry)) =
+            (native, &args.body, &args.config, entry)
+        {
             let body = fs::read(body).with_context(|| body.display().to_string())?;
             let Some(admission) = self.admission else { bail!("this build cannot ask the native route's admission") };
             let policy = &entry.policy;

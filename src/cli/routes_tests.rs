@@ -153,9 +153,8 @@ fn lint_finds_and_says_where() {
 fn exit_codes_of_files_that_cannot_be_used() {
     let dir = TempDir::new();
     let routes = dir.path().join("routes.toml");
-    let line = |routes: &Path| {
-        RoutesCommand::Lint(LintArgs { file: FileArgs { routes: routes.to_owned() }, json: false })
-    };
+    let line =
+        |routes: &Path| RoutesCommand::Lint(LintArgs { file: FileArgs { routes: routes.to_owned() }, json: false });
     assert_eq!(run(line(&routes), TABLE, None), exit::INFRASTRUCTURE, "no such file");
     dir.write("routes.toml", "schema = 1\n[[route]]\n");
     assert_eq!(run(line(&routes), TABLE, None), exit::FOUND, "a file that is refused");

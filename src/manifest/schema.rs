@@ -238,17 +238,16 @@ impl Reader<'_> {
     }
 
     /// A list of texts, not empty, without duplicates.
-    fn list(
-        &mut self,
-        value: &Spanned<DeValue<'_>>,
-        path: &str,
-        check: &mut dyn FnMut(&str) -> Result<(), String>,
-    ) {
+    fn list(&mut self, value: &Spanned<DeValue<'_>>, path: &str, check: &mut dyn FnMut(&str) -> Result<(), String>) {
         let Some(array) = value.get_ref().as_array() else {
             return self.wrong(value, path, "a list of texts");
         };
         if array.is_empty() {
-            self.push(value.span().start, path.to_owned(), "an empty list says nothing: fill it or leave the key out".to_owned());
+            self.push(
+                value.span().start,
+                path.to_owned(),
+                "an empty list says nothing: fill it or leave the key out".to_owned(),
+            );
         }
         let mut seen = Vec::new();
         for (index, item) in array.iter().enumerate() {

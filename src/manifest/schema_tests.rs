@@ -111,7 +111,10 @@ fn golden_messages_of_a_route() {
             "accept = [\"no_spend_row\"]",
             "routes.toml:6: route[0].accept[0]: unknown value `no_spend_row`; did you mean `no_spend_rows`?",
         ),
-        ("providers = []", "routes.toml:6: route[0].providers: an empty list says nothing: fill it or leave the key out"),
+        (
+            "providers = []",
+            "routes.toml:6: route[0].providers: an empty list says nothing: fill it or leave the key out",
+        ),
         ("accept = \"no_spend_rows\"", "routes.toml:6: route[0].accept: must be a list of texts, is a text"),
         ("owner = \" \"", "routes.toml:6: route[0].owner: must be a non-empty text, is \" \""),
         (

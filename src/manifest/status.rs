@@ -124,7 +124,7 @@ pub fn routes_body(manifest: &Manifest, input: &StatusInput<'_>) -> Value {
             },
         },
         "gate": {
-            "enforced": manifest.gated,
+            "enforced": !manifest.ungated,
             "evidence": handle.places.evidence.display().to_string(),
             "max_age_seconds": manifest.file.max_age.as_secs(),
         },
