@@ -20,6 +20,10 @@ impl Decider for ManifestHandle {
             (Side::Python { reason }, _) => Decision::Python { route: decision.route_id, reason: reason.as_str() },
         }
     }
+
+    fn python_version(&self, version: Option<&str>) {
+        self.set_python_version(version);
+    }
 }
 
 /// `GET /edge/routes` and `POST /edge/switch`.

@@ -35,6 +35,9 @@ pub trait Decider: Send + Sync {
     /// `path` is raw, without query.
     fn decide(&self, method: &Method, path: &str, caller: Caller<'_>) -> Decision;
 
+    /// Told when the Python gateway says which LiteLLM it is.
+    fn python_version(&self, _: Option<&str>) {}
+
     /// Told after each decline of a native candidate, so that the status page can count.
     fn declined(&self, _route: &'static NativeRoute, _reason: Decline) {}
 }

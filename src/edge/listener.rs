@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
     listeners::tls::TlsSettings,
-    protocols::http::v2::server::default_h2_options,
     proxy::http_proxy,
     server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, configuration::ServerConf},
     services::{
@@ -21,7 +20,7 @@ use pingora::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{phases::Proxy, state::Edge};
+use super::{front::Front, phases::Proxy, state::Edge, version};
 
 /// How long after the last answer the edge waits for a request that was just being read.
 const SETTLE: Duration = Duration::from_millis(30);
@@ -64,14 +63,12 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
 
-    let mut proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
     let mut options = HttpServerOptions::default();
-    options.h2c = true;
     options.keepalive_request_limit = Some(config.keepalive_requests);
     options.h2_idle_timeout = Some(config.client_idle_timeout);
-    proxy.server_options = Some(options);
-    proxy.h2_options = Some(default_h2_options());
-    let mut service = Service::new("edge".to_owned(), proxy);
+    let proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
+    let front = Front::new(proxy, &options, config.client_idle_timeout);
+    let mut service = Service::new("edge".to_owned(), front);
     for address in &config.listen {
         match &config.tls {
             None => service.add_tcp(address),
@@ -196,6 +193,14 @@ impl BackgroundService for Io {
                 }
             });
         }
+        tokio::spawn({
+            let edge = edge.clone();
+            async move {
+                if let Some(target) = &edge.python {
+                    version::watch(&edge, target).await;
+                }
+            }
+        });
         tokio::spawn({
             let edge = edge.clone();
             async move {
