@@ -1,11 +1,14 @@
 //! The command line: one file a subcommand, no logic.
 pub mod config;
 pub mod parity;
+pub mod routes;
 mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::routes::table::NATIVE_ROUTES;
 
 /// Exit codes of all subcommands.
 pub mod exit {
@@ -36,6 +39,9 @@ enum Command {
     /// The parity suite
     #[command(subcommand)]
     Parity(parity::ParityCommand),
+    /// Which requests the edge serves itself
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
 }
 
 /// Parses the command line and runs it.
@@ -51,5 +57,6 @@ pub fn main() -> ExitCode {
         None => ExitCode::from(serve::run(cli.serve)),
         Some(Command::Serve(options)) => ExitCode::from(serve::run(*options)),
         Some(Command::Parity(command)) => parity::main(command),
+        Some(Command::Routes(command)) => ExitCode::from(routes::run(command, NATIVE_ROUTES, None)),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    decide::{OTHER, PythonReason, blocked},
+    decide::{PythonReason, blocked},
     handle::{HandleStatus, ManifestHandle, SwitchState},
     matcher::{Entry, Manifest},
     schema::Mode,
@@ -50,7 +50,7 @@ pub struct RouteCounts {
     pub declines: BTreeMap<String, u64>,
 }
 
-/// Requests by route id, [`OTHER`] included.
+/// Requests by route label.
 pub type Counters = BTreeMap<String, RouteCounts>;
 
 /// Reads the counters out of the metrics.
@@ -89,6 +89,12 @@ pub fn routes_body(manifest: &Manifest, input: &StatusInput<'_>) -> Value {
     let StatusInput { handle, python, counters, now } = input;
     let none = RouteCounts::default();
     let counts = |id: &str| counters.get(id).unwrap_or(&none);
+    // whatever label the edge gives to what no entry matches
+    let mut unlisted = RouteCounts::default();
+    for (_, counts) in counters.iter().filter(|(id, _)| !manifest.entries.iter().any(|entry| *entry.id == ***id)) {
+        unlisted.native += counts.native;
+        unlisted.python += counts.python;
+    }
     let routes: Vec<Value> = manifest
         .entries
         .iter()
@@ -118,11 +124,12 @@ pub fn routes_body(manifest: &Manifest, input: &StatusInput<'_>) -> Value {
             },
         },
         "gate": {
+            "enforced": !manifest.ungated,
             "evidence": handle.places.evidence.display().to_string(),
             "max_age_seconds": manifest.file.max_age.as_secs(),
         },
         "routes": routes,
-        "unlisted": counts_value(counts(OTHER)),
+        "unlisted": { "native": unlisted.native, "python": unlisted.python },
     })
 }
 
