@@ -128,7 +128,8 @@ fn serve(options: Options) -> Result<()> {
     let config = Arc::new(open_config(&options)?);
     let manifest = open_manifest(&options, metrics.clone())?;
     let health = Arc::new(store::Health::default());
-    let services = Arc::new(Services { upstream: upstream::Client::new(), metrics: metrics.clone(), health: health.clone() });
+    let services =
+        Arc::new(Services { upstream: upstream::Client::new(), metrics: metrics.clone(), health: health.clone() });
     let hooks = hooks(&config, manifest.as_ref(), &health, &metrics);
     let decider: Arc<dyn Decider> = match manifest {
         Some(manifest) => Arc::new(manifest),
@@ -158,7 +159,8 @@ fn open_manifest(options: &Options, metrics: Metrics) -> Result<Option<ManifestH
         return Ok(None);
     };
     let all_python = std::env::var(ALL_PYTHON_ENV).ok();
-    let handle = ManifestHandle::open(path, NATIVE_ROUTES, all_python.as_deref(), Some(metrics)).context("routes.toml")?;
+    let handle =
+        ManifestHandle::open(path, NATIVE_ROUTES, all_python.as_deref(), Some(metrics)).context("routes.toml")?;
     if std::env::var(UNGATED_ENV).is_ok_and(|value| value == "1") {
         let loopback = matches!(options.host.as_str(), "127.0.0.1" | "::1" | "localhost");
         anyhow::ensure!(loopback, "{UNGATED_ENV} is for the parity suite: it needs a loopback --host");

@@ -2,6 +2,8 @@
 //! only), kept as text in the binary and searched line by line: nothing is parsed but the entries asked for.
 use serde_json::{Map, Value};
 
+use crate::spend::Pricing;
+
 static TEXT: &str = include_str!("../../data/model_prices.json");
 
 /// The map. One entry a line, sorted by the bytes of the key.
@@ -46,6 +48,21 @@ impl PriceMap {
         }
         None
     }
+}
+
+/// The list price of a model by its exact name: LiteLLM prices the model that an answer names. `None`: not listed.
+pub fn list_price(model: &str) -> Option<Pricing> {
+    let info = PriceMap::default().get(model)?;
+    let price = |key: &str| info.get(key).and_then(Value::as_f64);
+    Some(Pricing {
+        input: price("input_cost_per_token")?,
+        output: price("output_cost_per_token").unwrap_or(0.0),
+        cache_read: price("cache_read_input_token_cost"),
+        cache_creation: price("cache_creation_input_token_cost"),
+        cache_creation_1h: price("cache_creation_input_token_cost_above_1hr"),
+        output_reasoning: price("output_cost_per_reasoning_token"),
+        needs_python: false,
+    })
 }
 
 /// `"key":{...},` -> key and entry. Keys need no JSON escapes (asserted by a test).

@@ -12,4 +12,6 @@ pub mod native;
 pub mod table;
 
 pub use decline::Decline;
-pub use native::{Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy, Services};
+pub use native::{
+    Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy, Services,
+};

@@ -2,13 +2,8 @@
 use super::{NativeRoute, health, messages, metrics, models};
 
 /// Every route the edge can serve itself.
-pub static NATIVE_ROUTES: &[NativeRoute] = &[
-    models::MODELS,
-    health::LIVELINESS,
-    health::READINESS,
-    metrics::METRICS,
-    messages::MESSAGES,
-];
+pub static NATIVE_ROUTES: &[NativeRoute] =
+    &[models::MODELS, health::LIVELINESS, health::READINESS, metrics::METRICS, messages::MESSAGES];
 
 /// The route of that id.
 pub fn native_route(id: &str) -> Option<&'static NativeRoute> {

@@ -2,7 +2,7 @@
 //! `_map_anthropic_exception`, `_map_exception_by_status`).
 use http::StatusCode;
 
-use crate::error::{Failure, anthropic_type};
+use crate::error::{Failure, anthropic_type, redact::redact};
 
 /// The names of exceptions by the provider's status: (status, exception, what stands before the text, what after it,
 /// the client's status).
@@ -40,9 +40,13 @@ const TIMED_OUT: [&str; 4] =
 
 /// The provider's answer with a status over 299, or with a body that is no JSON (then `status` is 200).
 pub fn refused(status: u16, text: &str, group: &str) -> Failure {
+    let text = redact(text);
+    let text = text.as_ref();
     let any = |signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
     let fallbacks = |kind: &str, setting: &str| {
-        format!("\nmodel={group}. {kind}=None. fallbacks=None.\n\nSet '{setting}' - https://docs.litellm.ai/docs/routing#fallbacks")
+        format!(
+            "\nmodel={group}. {kind}=None. fallbacks=None.\n\nSet '{setting}' - https://docs.litellm.ai/docs/routing#fallbacks"
+        )
     };
     let (code, message) = if any(&TIMED_OUT) {
         (408, format!("litellm.Timeout: APITimeoutError - Request timed out. Error_str: {text}"))
@@ -117,6 +121,5 @@ pub fn is_thinking_refused(status: u16, text: &str, wants_binding_error: bool) -
     if wants_binding_error && has("bound to a different conversation") {
         return false;
     }
-    has("thinking")
-        && ((has("signature") && (has("invalid") || has("valid string"))) || has("must contain thinking"))
+    has("thinking") && ((has("signature") && (has("invalid") || has("valid string"))) || has("must contain thinking"))
 }

@@ -60,7 +60,8 @@ fn look_at_block(block: &Object<'_>, role: Option<&str>, findings: &mut Findings
         "tool_result" => id_stays(block.get("tool_use_id")),
         "web_search_tool_result" => is_encrypted_search(block),
         "compaction" => {
-            findings.compaction |= block.get("signature").is_some_and(|s| s.kind() == Kind::String && s.text() != "\"\"");
+            findings.compaction |=
+                block.get("signature").is_some_and(|s| s.kind() == Kind::String && s.text() != "\"\"");
             true
         }
         "tool_addition" | "tool_removal" => role != Some("system"),

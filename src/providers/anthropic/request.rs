@@ -27,9 +27,21 @@ pub struct Outgoing {
 }
 
 /// Parameters that reach Anthropic (types/llms/anthropic.py `AnthropicMessagesRequestOptionalParams`) and need no look.
-const FORWARDED: [&str; 13] = [
-    "stop_sequences", "system", "temperature", "thinking", "tool_choice", "tools", "top_k", "top_p", "context_management",
-    "container", "output_format", "output_config", "cache_control",
+const FORWARDED: [&str; 14] = [
+    "stop_sequences",
+    "system",
+    "temperature",
+    "thinking",
+    "tool_choice",
+    "tools",
+    "top_k",
+    "top_p",
+    "context_management",
+    "container",
+    "output_format",
+    "output_config",
+    "cache_control",
+    "inference_geo",
 ];
 /// Anthropic's own fields that LiteLLM leaves out.
 const DROPPED: [&str; 2] = ["service_tier", "betas"];
@@ -154,7 +166,11 @@ fn defaults(deployment: &Deployment) -> Result<Vec<(&str, String)>, Decline> {
 }
 
 fn params_len(params: &Params<'_>) -> usize {
-    params.client.iter().map(|(name, value)| if name == "messages" { 0 } else { name.len() + value.text().len() + 4 }).sum()
+    params
+        .client
+        .iter()
+        .map(|(name, value)| if name == "messages" { 0 } else { name.len() + value.text().len() + 4 })
+        .sum()
 }
 
 /// `validate_anthropic_api_metadata` keeps `user_id` alone. Other keys may steer LiteLLM.
@@ -198,7 +214,8 @@ fn betas(
     findings: &Findings,
     tool_search: bool,
 ) -> Result<Option<String>, Decline> {
-    let mut values: Vec<&str> = client.unwrap_or_default().split(',').map(str::trim).filter(|v| !v.is_empty()).collect();
+    let mut values: Vec<&str> =
+        client.unwrap_or_default().split(',').map(str::trim).filter(|v| !v.is_empty()).collect();
     if findings.compaction {
         values.push("compact-2026-09-04");
     }
@@ -211,7 +228,8 @@ fn betas(
             values.push(if compact { "compact-2026-01-12" } else { "context-management-2025-06-27" });
         }
     }
-    let format = params.get("output_config").and_then(Raw::object).is_some_and(|config| config.some("format").is_some());
+    let format =
+        params.get("output_config").and_then(Raw::object).is_some_and(|config| config.some("format").is_some());
     if format || params.get("output_format").is_some() {
         values.push("structured-outputs-2025-11-13");
     }
@@ -279,7 +297,8 @@ fn headers(
 }
 
 fn wants_binding_error(thinking: Option<Raw<'_>>) -> bool {
-    let binding = thinking.and_then(Raw::object).and_then(|thinking| thinking.get("block_binding")).and_then(Raw::object);
+    let binding =
+        thinking.and_then(Raw::object).and_then(|thinking| thinking.get("block_binding")).and_then(Raw::object);
     let behavior = binding.and_then(|binding| binding.get("prefix_mismatch_behavior")).and_then(Raw::as_str);
     behavior.is_some_and(|behavior| behavior == "error")
 }

@@ -294,14 +294,26 @@ mod tests {
         );
         for piece in 1..whole.len() {
             let (got, usage) = relay(whole.as_bytes(), piece);
-            assert_eq!(got.replace("\": ", "\":").replace(", \"", ",\""), wanted.replace("\": ", "\":").replace(", \"", ",\""));
-            assert_eq!(usage, Usage { prompt: 9, completion: 12, cache_read: 2, ..Usage::default() }, "pieces of {piece}");
+            assert_eq!(
+                got.replace("\": ", "\":").replace(", \"", ",\""),
+                wanted.replace("\": ", "\":").replace(", \"", ",\"")
+            );
+            assert_eq!(
+                usage,
+                Usage { prompt: 9, completion: 12, cache_read: 2, ..Usage::default() },
+                "pieces of {piece}"
+            );
         }
     }
 
     #[test]
     fn streams_without_a_start_pass_untouched() {
-        for whole in ["event: content\ndata: {}\n\nevent: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n", "no frame", "", "data: {\"x\":\"message_start\"}\r\n\r\n"] {
+        for whole in [
+            "event: content\ndata: {}\n\nevent: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n",
+            "no frame",
+            "",
+            "data: {\"x\":\"message_start\"}\r\n\r\n",
+        ] {
             for piece in 1..whole.len().max(2) {
                 assert_eq!(relay(whole.as_bytes(), piece).0, whole);
             }
@@ -322,9 +334,17 @@ mod tests {
 
     #[test]
     fn an_error_with_a_code_is_an_answer() {
-        assert_eq!(first_chunk_error(b"data: {\"error\":{\"code\":429}}\n\n").unwrap(), (429, b"{\"error\":{\"code\":429}}".to_vec()));
+        assert_eq!(
+            first_chunk_error(b"data: {\"error\":{\"code\":429}}\n\n").unwrap(),
+            (429, b"{\"error\":{\"code\":429}}".to_vec())
+        );
         assert_eq!(first_chunk_error(b"data: {\"error\":{\"code\":\"503\"}}").unwrap().0, 503);
-        for other in ["event: x\ndata: {\"error\":{\"code\":429}}", "data: {\"error\":{\"code\":999}}", "data: {\"error\":\"x\"}", "data: [DONE]"] {
+        for other in [
+            "event: x\ndata: {\"error\":{\"code\":429}}",
+            "data: {\"error\":{\"code\":999}}",
+            "data: {\"error\":\"x\"}",
+            "data: [DONE]",
+        ] {
             assert_eq!(first_chunk_error(other.as_bytes()), None);
         }
     }

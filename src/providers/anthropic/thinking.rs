@@ -60,9 +60,15 @@ impl Model {
         let flag = |key: &str| info.get(key).and_then(Value::as_bool);
         let is = |key: &str| flag(key) == Some(true);
         let lower = name.to_ascii_lowercase();
-        let by_name = || !["fable", "opus-4-7", "opus_4_7", "opus-4.7", "opus-4-8", "opus_4_8", "opus-4.8"].iter().any(|n| lower.contains(n));
+        let by_name = || {
+            !["fable", "opus-4-7", "opus_4_7", "opus-4.7", "opus-4-8", "opus_4_8", "opus-4.8"]
+                .iter()
+                .any(|n| lower.contains(n))
+        };
         Self {
-            known: ["litellm_provider", "mode", "max_output_tokens", "max_tokens"].iter().any(|key| info.contains_key(*key)),
+            known: ["litellm_provider", "mode", "max_output_tokens", "max_tokens"]
+                .iter()
+                .any(|key| info.contains_key(*key)),
             adaptive: is("supports_adaptive_thinking"),
             legacy: is("supports_legacy_thinking"),
             always_on: is("thinking_always_on"),
@@ -91,7 +97,8 @@ fn is_one(value: Raw<'_>) -> bool {
 /// What LiteLLM makes of the four values for this model.
 pub(super) fn changes(model: &Model, given: &Given<'_>) -> Result<Changes, Decline> {
     let mut changes = Changes::default();
-    if given.thinking.is_none() && given.output_config.is_none() && given.temperature.is_none() && !given.other_sampling {
+    if given.thinking.is_none() && given.output_config.is_none() && given.temperature.is_none() && !given.other_sampling
+    {
         return Ok(changes);
     }
     if !model.known {
