@@ -4,10 +4,10 @@ use std::{sync::Arc, time::SystemTime};
 use http::{Method, StatusCode};
 
 use super::{
-    admin::{AdminRoute, json_reply},
+    admin::{AdminRoute, json_reply, refuse},
     decide::{Caller, Decider, Decision},
 };
-use crate::manifest::{ManifestHandle, decide::Side};
+use crate::manifest::{ManifestHandle, decide::Side, status};
 
 impl Decider for ManifestHandle {
     fn decide(&self, method: &Method, path: &str, caller: Caller<'_>) -> Decision {
@@ -20,10 +20,31 @@ impl Decider for ManifestHandle {
             (Side::Python { reason }, _) => Decision::Python { route: decision.route_id, reason: reason.as_str() },
         }
     }
+
+    fn python_version(&self, version: Option<&str>) {
+        self.set_python_version(version);
+    }
 }
 
 /// `GET /edge/routes` and `POST /edge/switch`.
 pub fn manifest_pages(manifest: &ManifestHandle) -> Vec<AdminRoute> {
-    let _ = (manifest, json_reply as fn(StatusCode, &serde_json::Value) -> crate::routes::Reply);
-    Vec::new()
+    let (shown, turned) = (manifest.clone(), manifest.clone());
+    vec![
+        AdminRoute {
+            method: Method::GET,
+            path: "/edge/routes",
+            handler: Arc::new(move |_, _, edge| {
+                let counters = status::counters(&edge.services.metrics);
+                json_reply(StatusCode::OK, &shown.routes_body(&counters, SystemTime::now()))
+            }),
+        },
+        AdminRoute {
+            method: Method::POST,
+            path: "/edge/switch",
+            handler: Arc::new(move |_, body, _| match status::post_switch(&turned, body) {
+                Ok(state) => json_reply(StatusCode::OK, &state),
+                Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+            }),
+        },
+    ]
 }

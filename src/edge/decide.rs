@@ -18,7 +18,13 @@ pub enum Decision {
         reason: &'static str,
     },
     /// A native candidate: the route's admission decides next.
-    Native { route: &'static NativeRoute, params: PathParams, policy: Arc<RoutePolicy> },
+    Native {
+        route: &'static NativeRoute,
+        /// the route's id for logs and metrics
+        label: Arc<str>,
+        params: Arc<PathParams>,
+        policy: Arc<RoutePolicy>,
+    },
 }
 
 /// The label of paths that no entry names.
@@ -28,6 +34,9 @@ pub const UNLISTED: &str = "unlisted";
 pub trait Decider: Send + Sync {
     /// `path` is raw, without query.
     fn decide(&self, method: &Method, path: &str, caller: Caller<'_>) -> Decision;
+
+    /// Told when the Python gateway says which LiteLLM it is.
+    fn python_version(&self, _: Option<&str>) {}
 
     /// Told after each decline of a native candidate, so that the status page can count.
     fn declined(&self, _route: &'static NativeRoute, _reason: Decline) {}

@@ -19,6 +19,7 @@ mod replay;
 mod reply;
 mod state;
 mod tunnel;
+mod version;
 
 pub use bind::manifest_pages;
 pub use decide::{Decider, Decision};

@@ -238,7 +238,19 @@ impl Proxy {
                 headers: request.headers.clone(),
                 client: passthrough::client_ip(session),
             };
-            let reply = admin::answer(&head, edge);
+            let mut held = body::Held::new(&edge.bodies);
+            let reading = body::read(session, None, admin::MAX_BODY, &mut held);
+            let body = match tokio::time::timeout(replay::BODY_TIMEOUT, reading).await {
+                Ok(Ok(body::Read::Whole(body))) => body,
+                Ok(Err(error)) => return Err(error.into_down()),
+                // the rest is not read: the connection ends with the answer
+                Ok(Ok(body::Read::Over(body))) => {
+                    session.set_keepalive(None);
+                    body
+                }
+                Err(_) => return Err(Error::explain(ErrorType::ReadTimedout, "request body").into_down()),
+            };
+            let reply = admin::answer(&head, &body, edge);
             native::write(session, ctx, native::Watch::default(), reply, Side::Edge).await?;
             return Ok(true);
         }

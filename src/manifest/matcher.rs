@@ -10,7 +10,7 @@ use super::{
     pattern::{self, Pattern},
     schema::{RouteEntry, RoutesFile},
 };
-use crate::routes::{NativeRoute, PathParams};
+use crate::routes::{NativeRoute, PathParams, RoutePolicy};
 
 /// A set of HTTP methods; bit 7 stands for every method that has no bit of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +110,8 @@ pub struct Manifest {
     pub digest: String,
     pub file: RoutesFile,
     pub entries: Vec<Arc<Entry>>,
+    /// evidence is not asked for: how the parity suite makes evidence
+    pub(super) ungated: bool,
     pub(super) other: Arc<str>,
     exact: HashMap<Box<str>, Vec<Exact>>,
     /// patterns by first literal segment, in file order, those without one included
@@ -186,7 +188,7 @@ impl Manifest {
                 }
             }
         }
-        Self { digest, file, entries, other: super::decide::OTHER.into(), exact, buckets, anywhere }
+        Self { digest, file, entries, ungated: false, other: super::decide::OTHER.into(), exact, buckets, anywhere }
     }
 
     /// The first entry for a request; where none takes the method, the first that matches the path.

@@ -1,6 +1,7 @@
 //! Provider `openai` and every OpenAI-compatible `api_base`: what LiteLLM makes of a chat completion on its way to the
 //! provider and of the provider's answer, as its OpenAI SDK client (openai 2.54) and `llms/openai` do. Pure. It must
 //! never build a tree of what only passes through, and never show a credential.
+mod delta;
 pub mod error;
 pub mod messages;
 pub mod params;
@@ -10,6 +11,9 @@ pub mod response;
 pub mod stream;
 mod tool_calls;
 pub mod usage;
+
+#[cfg(test)]
+mod golden_tests;
 
 use std::borrow::Cow;
 

@@ -172,6 +172,7 @@ fn call(head: Head, body: impl Into<Bytes>, snapshot: Snapshot) -> Call {
     Call {
         head: Arc::new(head),
         params: Arc::new(HashMap::new()),
+        policy: Arc::default(),
         body: body.into(),
         snapshot: Arc::new(snapshot),
         services: Arc::clone(&SERVICES),
