@@ -16,4 +16,5 @@ pub mod yaml;
 pub use env::Env;
 pub use handle::ConfigHandle;
 pub use load::{ConfigError, Loaded, load};
+pub use prices::openai_pricing;
 pub use snapshot::{ConfigDecline, Deployment, ModelGroup, Provider, Settings, Snapshot};

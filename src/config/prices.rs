@@ -53,3 +53,27 @@ fn split(line: &'static str) -> Option<(&'static str, &'static str)> {
     let (name, entry) = line.strip_prefix('"')?.split_once("\":")?;
     Some((name, entry.trim_end_matches(',')))
 }
+
+/// The price map's prices of an OpenAI model, for LiteLLM prices a call by the name the provider answers with. `tier`:
+/// the served tier, where it has prices of its own (`priority`, `flex`). `None`: the map does not know the model.
+pub fn openai_pricing(model: &str, tier: Option<&str>) -> Option<crate::spend::Pricing> {
+    let map = PriceMap::default();
+    if map.provider_of(model)? != "openai" {
+        return None;
+    }
+    let entry = map.get(model)?;
+    let tier = tier.filter(|tier| matches!(*tier, "priority" | "flex"));
+    let price = |key: &str| {
+        let tiered = tier.and_then(|tier| entry.get(&format!("{key}_{tier}")).and_then(Value::as_f64));
+        tiered.or_else(|| entry.get(key).and_then(Value::as_f64))
+    };
+    Some(crate::spend::Pricing {
+        input: price("input_cost_per_token")?,
+        output: price("output_cost_per_token").unwrap_or(0.0),
+        cache_read: price("cache_read_input_token_cost"),
+        cache_creation: price("cache_creation_input_token_cost"),
+        cache_creation_1h: price("cache_creation_input_token_cost_above_1hr"),
+        output_reasoning: price("output_cost_per_reasoning_token"),
+        needs_python: false,
+    })
+}
