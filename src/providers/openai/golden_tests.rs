@@ -16,7 +16,7 @@ fn text<'a>(value: &'a Value, path: &str) -> &'a str {
 }
 
 /// Ids and clocks the gateway made up itself.
-fn mask(value: &mut Value) {
+pub(crate) fn mask(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (name, value) in map.iter_mut() {
