@@ -18,13 +18,7 @@ pub enum Decision {
         reason: &'static str,
     },
     /// A native candidate: the route's admission decides next.
-    Native {
-        route: &'static NativeRoute,
-        /// the route's id for logs and metrics
-        label: Arc<str>,
-        params: Arc<PathParams>,
-        policy: Arc<RoutePolicy>,
-    },
+    Native { route: &'static NativeRoute, params: Arc<PathParams>, policy: Arc<RoutePolicy> },
 }
 
 /// The label of paths that no entry names.

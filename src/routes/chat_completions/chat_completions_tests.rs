@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    config::{Settings, openai_pricing},
+    config::{Settings, list_pricing},
     providers::openai::golden_tests::deployment,
     routes::{PathParams, Reply, ReplyBody, Services},
     secret::Secret,
@@ -110,7 +110,7 @@ fn snapshot(base: &str) -> Snapshot {
         let mut made = deployment(model, model == "gpt-4o", json!({}));
         made.id = id.into();
         made.model_group = group.into();
-        made.pricing = openai_pricing(model, None);
+        made.pricing = list_pricing(model, "openai");
         made.api_base = Some(base.to_owned());
         if group == "defaults" {
             made.default_params = json!({"temperature": 0.25, "max_tokens": 77}).as_object().cloned().unwrap();
