@@ -79,12 +79,12 @@ fn by_name(model: &str, prices: &PriceMap) -> Option<Inferred> {
     {
         return Some(Inferred::new("openai", model));
     }
-    if let Some(provider) = known.filter(|provider| *provider != "openai") {
+    if let Some(provider) = known.filter(|provider| *provider != "openai" && known_by_name(provider)) {
         let provider = match (provider, model) {
             ("anthropic", "claude-2" | "claude-instant-1") => "anthropic_text",
             _ => provider,
         };
-        return known_by_name(provider).then(|| Inferred::new(provider, model));
+        return Some(Inferred::new(provider, model));
     }
     // the price map's routing rules for names it does not know
     let lower = model.to_ascii_lowercase();
