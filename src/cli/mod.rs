@@ -1,4 +1,5 @@
 //! The command line: one file a subcommand, no logic.
+mod admission;
 pub mod parity;
 pub mod routes;
 mod serve;
@@ -56,6 +57,6 @@ pub fn main() -> ExitCode {
         None => ExitCode::from(serve::run(cli.serve)),
         Some(Command::Serve(options)) => ExitCode::from(serve::run(*options)),
         Some(Command::Parity(command)) => parity::main(command),
-        Some(Command::Routes(command)) => ExitCode::from(routes::run(command, NATIVE_ROUTES, None)),
+        Some(Command::Routes(command)) => ExitCode::from(routes::run(command, NATIVE_ROUTES, Some(&admission::ask))),
     }
 }
