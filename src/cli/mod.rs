@@ -1,4 +1,5 @@
 //! The command line: one file a subcommand, no logic.
+mod admission;
 pub mod config;
 pub mod parity;
 pub mod routes;
@@ -60,6 +61,6 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(options)) => ExitCode::from(serve::run(*options)),
         Some(Command::Parity(command)) => parity::main(command),
         Some(Command::Config(args)) => config::run(&args).unwrap_or(ExitCode::from(exit::INFRASTRUCTURE)),
-        Some(Command::Routes(command)) => ExitCode::from(routes::run(command, NATIVE_ROUTES, None)),
+        Some(Command::Routes(command)) => ExitCode::from(routes::run(command, NATIVE_ROUTES, Some(&admission::ask))),
     }
 }

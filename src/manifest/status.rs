@@ -56,24 +56,35 @@ pub type Counters = BTreeMap<String, RouteCounts>;
 /// Reads the counters out of the metrics.
 pub fn counters(metrics: &Metrics) -> Counters {
     let mut counters = Counters::new();
-    let mut each = |vec: &prometheus::IntCounterVec, add: &dyn Fn(&mut RouteCounts, &dyn Fn(&str) -> String, u64)| {
-        for family in vec.collect() {
-            for metric in family.get_metric() {
-                let label = |name: &str| {
-                    let found = metric.get_label().iter().find(|label| label.name() == name);
-                    found.map(|label| label.value().to_owned()).unwrap_or_default()
-                };
-                // counters of requests: whole, far below 2^53
-                add(counters.entry(label("route")).or_default(), &label, metric.get_counter().get_value() as u64);
-            }
+    for (route, side, count) in samples(&metrics.requests, "side") {
+        let counts = counters.entry(route).or_default();
+        match side.as_str() {
+            "native" => counts.native += count,
+            "python" => counts.python += count,
+            // answered by the edge itself: its own pages, refusals
+            _ => {}
         }
-    };
-    each(&metrics.requests, &|counts, label, value| match label("side").as_str() {
-        "native" => counts.native += value,
-        _ => counts.python += value,
-    });
-    each(&metrics.declines, &|counts, label, value| *counts.declines.entry(label("reason")).or_default() += value);
+    }
+    for (route, reason, count) in samples(&metrics.declines, "reason") {
+        *counters.entry(route).or_default().declines.entry(reason).or_default() += count;
+    }
     counters
+}
+
+/// Route label, another label and count of every series.
+fn samples(vec: &prometheus::IntCounterVec, other: &str) -> Vec<(String, String, u64)> {
+    let families = vec.collect();
+    let series = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+    series
+        .map(|metric| {
+            let label = |name: &str| {
+                let found = metric.get_label().iter().find(|label| label.name() == name);
+                found.map(|label| label.value().to_owned()).unwrap_or_default()
+            };
+            // counts of requests: whole, far below 2^53
+            (label("route"), label(other), metric.get_counter().get_value() as u64)
+        })
+        .collect()
 }
 
 /// Everything the status page depends on besides the manifest.
