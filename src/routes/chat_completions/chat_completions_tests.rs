@@ -127,6 +127,7 @@ fn snapshot(base: &str) -> Snapshot {
         groups.insert(name.clone(), Arc::new(ModelGroup { name, deployments: vec![Arc::new(made)] }));
     }
     Snapshot {
+        aliases: Default::default(),
         digest: String::new(),
         master_key: Some(Secret::new(KEY)),
         settings: Settings::default(),
@@ -151,6 +152,7 @@ fn head(headers: &[(&'static str, &str)]) -> Head {
 fn call(snapshot: Snapshot, body: &Value, path_model: Option<&str>) -> Call {
     let params: PathParams = path_model.map(|model| ("model", model.to_owned())).into_iter().collect();
     Call {
+        policy: Arc::default(),
         head: Arc::new(head(&[("x-litellm-call-id", "call-1")])),
         params: Arc::new(params),
         body: body.to_string().into(),
