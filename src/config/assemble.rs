@@ -39,7 +39,6 @@ const VARIABLES: &[Variable] = &[
     ("LITELLM_CONFIG_BUCKET_NAME", Decline::Setting, filled),
     ("LITELLM_ANTHROPIC_DISABLE_URL_SUFFIX", Decline::Setting, truth),
     ("SSL_VERIFY", Decline::Setting, filled),
-    ("SSL_CERT_FILE", Decline::Setting, filled),
     ("SSL_CERTIFICATE", Decline::Setting, filled),
     // LiteLLM's clients honour proxies, the edge's does not
     ("HTTP_PROXY", Decline::Setting, filled),

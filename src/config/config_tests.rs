@@ -367,3 +367,23 @@ fn a_large_configuration_loads_quickly() {
     assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(loaded.report.rows.iter().all(|row| row.verdict == Verdict::Native));
 }
+
+#[test]
+fn the_reference_gateways_own_file_is_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity-tests/reference/config.yaml");
+    let variables = env(&[
+        ("MOCK_OPENAI_BASE", "http://127.0.0.1:1/v1"),
+        ("MOCK_ANTHROPIC_BASE", "http://127.0.0.1:1"),
+        ("LITELLM_MASTER_KEY", "sk-m"),
+        ("DATABASE_URL", "postgresql://h/d"),
+    ]);
+    let snapshot = load(&path, &variables).unwrap().snapshot;
+    let deployment = &snapshot.resolve("gpt-4o").unwrap().deployments[0];
+    assert_eq!((deployment.id.as_str(), deployment.declines.len()), ("ref-gpt-4o", 0));
+    assert_eq!(deployment.uri.as_ref().unwrap(), "http://127.0.0.1:1/v1/chat/completions");
+    let pricey = snapshot.groups["pricey"].deployments[0].pricing.clone().unwrap();
+    assert_eq!((pricey.input, pricey.output), (0.01, 0.02));
+    let keys: Vec<&str> = snapshot.declines.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!(keys, ["general_settings.store_model_in_db"]);
+    assert!(snapshot.settings.has_database && snapshot.database_url.is_some());
+}

@@ -57,7 +57,11 @@ pub fn parse(text: &[u8]) -> Result<Node, YamlError> {
     parser.set_input_string(&mut bytes);
     let tabs = text.contains('\t').then(|| Tabs { text: text.chars().collect(), at: 0 });
     let mut composer = Composer { parser, tabs, nodes: Vec::new(), anchors: HashMap::new() };
-    let Some(root) = composer.document()? else { return Ok(Node::new(Value::Null, 1)) };
+    // the scanner itself panics on a few malformed texts; a wrong file must not take the edge down
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| composer.document()));
+    let Some(root) = read.unwrap_or_else(|_| Err(problem(0, 0, "malformed in a way the scanner cannot name")))? else {
+        return Ok(Node::new(Value::Null, 1));
+    };
     let mut builder = Builder { nodes: composer.nodes, open: Vec::new(), built: 0 };
     builder.build(root, 0)
 }
@@ -223,7 +227,7 @@ fn collection(tag: Option<&str>, own: &str) -> Collection {
 
 /// libyaml's messages carry no text of the file, but their own marks, which are given apart.
 fn scrub(message: &str) -> String {
-    let message = message.split_once(": ").map_or(message, |(_, rest)| rest);
+    let message = message.rsplit_once(": ").map_or(message, |(_, rest)| rest);
     message.split(" (line").next().unwrap_or(message).to_owned()
 }
 
