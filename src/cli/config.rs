@@ -72,3 +72,34 @@ fn summary(loaded: &config::Loaded) -> String {
     }
     text + "\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(json: bool, file: &str) -> (String, bool) {
+        let config = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file);
+        check(&CheckArgs { config, json }, &config::Env::new())
+    }
+
+    #[test]
+    fn the_check_says_what_is_native_and_why_not() {
+        let (text, good) = checked(false, "tests/golden/check/everything.yaml");
+        assert!(good && text.contains("litellm_settings.callbacks") && text.contains("declines: callbacks"));
+        assert!(text.contains("every model call goes to Python because of"), "{text}");
+        let (text, good) = checked(true, "tests/golden/check/everything.yaml");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let row =
+            json["keys"].as_array().unwrap().iter().find(|row| row["key"] == "litellm_settings.callbacks").unwrap();
+        assert!(good && row["decline"] == "callbacks" && row["place"] == "everything.yaml:16");
+    }
+
+    #[test]
+    fn a_file_litellm_would_not_start_with_is_an_error() {
+        for (json, wanted) in [(false, "error: "), (true, "\"line\":")] {
+            let (text, good) = checked(json, "tests/yaml/unclosed.yaml");
+            assert!(!good && text.contains(wanted), "{text}");
+        }
+        assert!(!checked(false, "no-such-file.yaml").1);
+    }
+}

@@ -27,8 +27,11 @@ struct Assembly<'a> {
     declines: Vec<ConfigDecline>,
 }
 
+/// A variable, what it makes calls decline with, and for which texts.
+type Variable = (&'static str, Decline, fn(&str) -> bool);
+
 /// Variables that change how LiteLLM serves, and when they do.
-const VARIABLES: &[(&str, Decline, fn(&str) -> bool)] = &[
+const VARIABLES: &[Variable] = &[
     ("STORE_MODEL_IN_DB", Decline::ModelsInDatabase, truth),
     ("LITELLM_RUST", Decline::Setting, filled),
     ("USE_LITELLM_PROXY", Decline::Setting, truth),

@@ -60,6 +60,9 @@ const DEFAULTS: &[&str] = &[
     "safety_identifier",
 ];
 
+/// Keys that must be numbers to be understood.
+const NUMBERS: &[&str] = &["weight", "rpm", "tpm", "timeout", "stream_timeout", "request_timeout"];
+
 /// Fields whose type LiteLLM checks (types/router.py `LiteLLM_Params`); a wrong one makes it skip the deployment.
 const STRINGS: &[&str] = &["model", "api_key", "api_base", "api_version", "organization", "custom_llm_provider"];
 
@@ -84,7 +87,7 @@ pub(crate) struct Input<'a> {
 }
 
 pub(crate) fn build(input: &Input<'_>) -> Built {
-    let Input { model_group, params, model_info, env, prices, .. } = *input;
+    let Input { model_group, params, model_info, prices, .. } = *input;
     for key in STRINGS {
         let shape = params.get(key).map(|node| &node.value);
         if let Some(value) = shape.filter(|value| !value.is_null() && value.as_str().is_none())
@@ -117,13 +120,7 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
                 Some(headers) => extra_headers = headers,
                 None => declines.param(&key),
             },
-            Rule::Native
-                if ["weight", "rpm", "tpm", "timeout", "stream_timeout", "request_timeout"].contains(&&*key) =>
-            {
-                if value.as_f64().is_none_or(|number| !number.is_finite() || number < 0.0) {
-                    declines.param(&key);
-                }
-            }
+            Rule::Native if NUMBERS.contains(&key.as_str()) && !is_number(value) => declines.param(&key),
             Rule::Native if key == "organization" && value.as_list().is_some() => declines.param(&key),
             Rule::Declines(decline, when) if when.holds(value) => {
                 declines.add(decline, format!("litellm_params.{key}"))
@@ -196,6 +193,10 @@ impl Declines {
     fn param(&mut self, key: &str) {
         self.add(Decline::DeploymentParam, format!("litellm_params.{key}"));
     }
+}
+
+fn is_number(value: &Value) -> bool {
+    value.as_f64().is_some_and(|number| number.is_finite() && number >= 0.0)
 }
 
 fn plain(value: &Value) -> bool {
@@ -331,9 +332,8 @@ fn own_prices(input: &Input<'_>, model: &str, provider: &str) -> (Option<crate::
     let backend = own.unwrap_or_default();
     let token_prices = custom.keys().any(|key| key.contains("cost_per") && key.contains("token"));
     if !token_prices {
-        let seconds = custom.keys().any(|key| key.contains("cost"));
-        let pricing = prices::pricing(&backend);
-        return (Some(crate::spend::Pricing { needs_python: pricing.needs_python || seconds, ..pricing }), true);
+        // prices by second, character, tier table, ...
+        return (Some(crate::spend::Pricing { needs_python: true, ..prices::pricing(&backend) }), true);
     }
     const CACHE: &[&str] = &[
         "cache_creation_input_token_cost",

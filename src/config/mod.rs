@@ -19,6 +19,8 @@ pub mod yaml;
 pub use env::Env;
 pub use handle::ConfigHandle;
 pub use load::{ConfigError, Loaded, load};
+#[cfg(test)]
+pub(crate) use prices::list_pricing;
 pub use report::Report;
 pub use snapshot::{ConfigDecline, Deployment, ModelGroup, Provider, Settings, Snapshot};
 

@@ -87,6 +87,12 @@ impl PriceMap {
     }
 }
 
+/// The price map's rates of a model, for tests of other modules.
+#[cfg(test)]
+pub(crate) fn list_pricing(model: &str, provider: &str) -> Option<Pricing> {
+    PriceMap::default().find(model, provider).map(|entry| pricing(&entry))
+}
+
 /// `"key":{...},` -> key and entry. Keys need no JSON escapes (asserted by a test).
 fn split_line(line: &'static str) -> Option<(&'static str, &'static str)> {
     let (name, entry) = line.strip_prefix('"')?.split_once("\":")?;

@@ -71,6 +71,9 @@ impl Report {
     pub(crate) fn classify(&mut self, section: Section, at: &str, name: &str, node: &Node) -> Option<Decline> {
         let key = format!("{at}{}{name}", if at.is_empty() || at.ends_with('.') { section.path() } else { "" });
         let (verdict, note) = match rule(section, name) {
+            Rule::Native if name == "model_group_alias" => {
+                (Verdict::Native, "requests by an alias go to Python".into())
+            }
             Rule::Native => (Verdict::Native, String::new()),
             Rule::NoBearing => (Verdict::NoBearing, String::new()),
             Rule::Unknown if section == Section::RouterSettings => {

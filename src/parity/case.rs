@@ -156,7 +156,7 @@ pub enum Then {
 }
 
 /// One answer of the scripted provider.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     pub status: Option<u16>,
