@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::routes::AdmissionQuestion;
 use crate::{
-    config::{ConfigHandle, Snapshot},
+    config::{ConfigHandle, Env, Snapshot},
     routes::{Call, Decline, Head, Services},
     telemetry::Metrics,
     upstream,
@@ -18,7 +18,10 @@ use crate::{
 
 /// Why the route would decline, with the configuration's keys where they are to blame; `None`: it would admit.
 pub(super) fn ask(question: &AdmissionQuestion<'_>) -> anyhow::Result<Option<String>> {
-    let env = std::env::vars().collect();
+    ask_in(question, std::env::vars().collect())
+}
+
+fn ask_in(question: &AdmissionQuestion<'_>, env: Env) -> anyhow::Result<Option<String>> {
     let snapshot = ConfigHandle::open(question.config, env).context("config.yaml")?.snapshot();
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -87,7 +90,7 @@ mod tests {
             dir.write("config.yaml", text)
         };
         let ask = |config: &Path, body: &str| {
-            super::ask(&AdmissionQuestion {
+            let question = AdmissionQuestion {
                 route: native_route("messages").unwrap(),
                 params: &Default::default(),
                 method: &Method::POST,
@@ -95,8 +98,9 @@ mod tests {
                 body: body.as_bytes(),
                 config,
                 policy: &RoutePolicy { accept_no_spend_rows: true, providers: None },
-            })
-            .unwrap()
+            };
+            // not this process's environment: it may hold settings that decline
+            ask_in(&question, Env::new()).unwrap()
         };
         let plain = config("");
         let body = r#"{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}"#;
