@@ -1,5 +1,7 @@
 //! Every failure the edge itself answers with -> status + body in the caller's dialect. The one place where error
 //! bodies are written; nothing else formats one. It must never put a key, a prompt or a credential in a message.
+pub mod redact;
+
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -59,7 +61,15 @@ impl Failure {
             Dialect::Anthropic => {
                 error.insert("type".into(), self.kind.clone().into());
                 error.insert("message".into(), self.message.clone().into());
-                serde_json::json!({ "type": "error", "error": error })
+                let mut extra = self.extra.clone();
+                // the one key that stands beside the error (anthropic_interface/exceptions)
+                let request_id = extra.remove("request_id");
+                error.extend(extra);
+                let mut body = serde_json::json!({ "type": "error", "error": error });
+                if let (Some(id), Some(body)) = (request_id, body.as_object_mut()) {
+                    body.insert("request_id".into(), id);
+                }
+                body
             }
         };
         Bytes::from(body.to_string())

@@ -1,9 +1,15 @@
 //! The command line: one file a subcommand, no logic.
+mod admission;
+pub mod config;
+pub mod parity;
+pub mod routes;
 mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::routes::table::NATIVE_ROUTES;
 
 /// Exit codes of all subcommands.
 pub mod exit {
@@ -30,7 +36,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the same as no subcommand)
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
+    /// The parity suite
+    #[command(subcommand)]
+    Parity(parity::ParityCommand),
+    /// Which requests the edge serves itself
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
+    /// LiteLLM's config.yaml as the edge understands it
+    Config(config::ConfigArgs),
 }
 
 /// Parses the command line and runs it.
@@ -42,9 +56,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
         }
     };
-    let code = match cli.command {
-        None => serve::run(cli.serve),
-        Some(Command::Serve(options)) => serve::run(options),
-    };
-    ExitCode::from(code)
+    match cli.command {
+        None => ExitCode::from(serve::run(cli.serve)),
+        Some(Command::Serve(options)) => ExitCode::from(serve::run(*options)),
+        Some(Command::Parity(command)) => parity::main(command),
+        Some(Command::Config(args)) => config::run(&args).unwrap_or(ExitCode::from(exit::INFRASTRUCTURE)),
+        Some(Command::Routes(command)) => ExitCode::from(routes::run(command, NATIVE_ROUTES, Some(&admission::ask))),
+    }
 }

@@ -2,16 +2,16 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use arc_swap::ArcSwap;
 use clap::{Args, ValueEnum};
 
 use super::exit;
 use crate::{
-    config::{ConfigDecline, Settings, Snapshot},
+    config::{ConfigDecline, ConfigHandle, Env, Settings, Snapshot},
     edge::{
         self, Edge, EdgeConfig, ForwardedHeaders, Hooks, PythonAddress, Signals, TlsFiles,
-        decide::{AllNative, Decider},
+        decide::{AllPython, Decider},
     },
+    manifest::{ManifestHandle, handle::ALL_PYTHON_ENV},
     routes::{Decline, Services, table::NATIVE_ROUTES},
     secret::Secret,
     telemetry::{self, LogFormat, Metrics},
@@ -123,16 +123,107 @@ pub(super) fn run(options: Options) -> u8 {
 }
 
 fn serve(options: Options) -> Result<()> {
-    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot(&options)));
-    let decider: Arc<dyn Decider> = Arc::new(AllNative::new(NATIVE_ROUTES));
-    let services = Arc::new(Services {
-        upstream: upstream::Client::new(),
-        metrics: Metrics::new().context("metrics")?,
-        health: Arc::default(),
-    });
-    let edge = Edge::new(edge_config(options), snapshot, services, decider, Hooks::default());
+    let metrics = Metrics::new().context("metrics")?;
+    let config = Arc::new(open_config(&options)?);
+    let manifest = open_manifest(&options, metrics.clone())?;
+    let services =
+        Arc::new(Services { upstream: upstream::Client::new(), metrics: metrics.clone(), health: Arc::default() });
+    let hooks = hooks(&config, manifest.as_ref(), &metrics);
+    let decider: Arc<dyn Decider> = match manifest {
+        Some(manifest) => Arc::new(manifest),
+        None => Arc::new(AllPython),
+    };
+    let edge = Edge::new(edge_config(options), config.shared(), services, decider, hooks);
     edge::run(edge, Signals::Process)?;
     Ok(())
+}
+
+/// config.yaml, or an empty configuration where none is named: then every model call declines.
+fn open_config(options: &Options) -> Result<ConfigHandle> {
+    let env: Env = std::env::vars().collect();
+    match &options.config {
+        Some(path) => ConfigHandle::open(path, env).context("config.yaml"),
+        None => {
+            tracing::warn!("no --config: only the master key of the environment is known, model calls go to python");
+            Ok(ConfigHandle::fixed(without_config(&env)))
+        }
+    }
+}
+
+/// routes.toml; without one everything is passed through.
+fn open_manifest(options: &Options, metrics: Metrics) -> Result<Option<ManifestHandle>> {
+    let Some(path) = &options.routes else {
+        tracing::warn!("no --routes: every request is passed through");
+        return Ok(None);
+    };
+    let all_python = std::env::var(ALL_PYTHON_ENV).ok();
+    let handle =
+        ManifestHandle::open(path, NATIVE_ROUTES, all_python.as_deref(), Some(metrics)).context("routes.toml")?;
+    if std::env::var(UNGATED_ENV).is_ok_and(|value| value == "1") {
+        let loopback = matches!(options.host.as_str(), "127.0.0.1" | "::1" | "localhost");
+        anyhow::ensure!(loopback, "{UNGATED_ENV} is for the parity suite: it needs a loopback --host");
+        tracing::warn!("native routes run without evidence: {UNGATED_ENV} is set");
+        handle.ungate().context("routes.toml")?;
+    }
+    Ok(Some(handle))
+}
+
+/// Lets native routes run without evidence, on a loopback address only: how the parity suite makes evidence.
+const UNGATED_ENV: &str = "LITELLM_EDGE_UNGATED";
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics: &Metrics) -> Hooks {
+    let mut hooks = Hooks::default();
+    let (watched, reload_metrics) = (config.clone(), metrics.clone());
+    let reload = Arc::new(move || reload_config(&watched, &reload_metrics));
+    let by_signal = reload.clone();
+    hooks.reload.push(Box::new(move || by_signal()));
+    let watched = config.clone();
+    hooks.background.push(Box::new(move || {
+        let (watched, reload) = (watched.clone(), reload.clone());
+        Box::pin(async move {
+            loop {
+                tokio::time::sleep(WATCH_EVERY).await;
+                let (watched, reload) = (watched.clone(), reload.clone());
+                let look = move || {
+                    if watched.changed() {
+                        reload();
+                    }
+                };
+                if tokio::task::spawn_blocking(look).await.is_err() {
+                    tracing::error!("watching config.yaml failed");
+                }
+            }
+        })
+    }));
+    if let Some(manifest) = manifest {
+        let by_signal = manifest.clone();
+        hooks.reload.push(Box::new(move || {
+            // logged and remembered for the status page there
+            let _ = by_signal.reload();
+        }));
+        let watched = manifest.clone();
+        hooks.background.push(Box::new(move || {
+            let watched = watched.clone();
+            Box::pin(async move { watched.watch(WATCH_EVERY).await })
+        }));
+        hooks.admin.extend(edge::manifest_pages(manifest));
+    }
+    hooks
+}
+
+fn reload_config(config: &ConfigHandle, metrics: &Metrics) {
+    let result = match config.reload() {
+        Ok(snapshot) => {
+            tracing::info!(digest = %snapshot.digest, "config.yaml reloaded");
+            "ok"
+        }
+        Err(error) => {
+            tracing::error!(%error, "config.yaml refused, the last good one stays in force");
+            "refused"
+        }
+    };
+    metrics.reloads.with_label_values(&["config", result]).inc();
 }
 
 /// The edge's own options; nothing of config.yaml is in it.
@@ -165,16 +256,17 @@ fn edge_config(options: Options) -> EdgeConfig {
     }
 }
 
-/// Until config.yaml is read here: the master key of the environment, and no model call natively.
-fn snapshot(_: &Options) -> Snapshot {
+/// What is known without a config.yaml.
+fn without_config(env: &Env) -> Snapshot {
     Snapshot {
         digest: String::new(),
-        master_key: std::env::var("LITELLM_MASTER_KEY").ok().filter(|key| !key.is_empty()).map(Secret::new),
+        master_key: env.get("LITELLM_MASTER_KEY").filter(|key| !key.is_empty()).map(Secret::new),
         settings: Settings { metrics_auth: true, ..Settings::default() },
         groups: HashMap::new(),
         group_order: Vec::new(),
         declines: vec![ConfigDecline { decline: Decline::Setting, key: "config.yaml".to_owned() }],
         other_names: true,
+        aliases: Default::default(),
         database_url: None,
     }
 }

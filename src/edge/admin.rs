@@ -14,7 +14,11 @@ use crate::{
 };
 
 /// What answers one `/edge/*` path. Quick and without I/O: it runs on the request path.
-pub type Handler = Arc<dyn Fn(&Head, &Edge) -> Reply + Send + Sync>;
+/// It is given the request's body, at most [`MAX_BODY`] bytes.
+pub type Handler = Arc<dyn Fn(&Head, &[u8], &Edge) -> Reply + Send + Sync>;
+
+/// A longer body is no admin's.
+pub(super) const MAX_BODY: usize = 64 << 10;
 
 /// A row of the hook table ([`super::Hooks::admin`]): the master key is asked for before `handler` is called.
 #[derive(Clone)]
@@ -39,17 +43,20 @@ pub fn json_reply(status: StatusCode, body: &serde_json::Value) -> Reply {
     Reply { status, headers, body: ReplyBody::Full(Bytes::from(body.to_string())), log: CallLog::default() }
 }
 
-fn refuse(status: StatusCode, message: &str) -> Reply {
+pub(super) fn refuse(status: StatusCode, message: &str) -> Reply {
     super::reply::failure(&Failure::new(status, message), Dialect::OpenAi)
 }
 
 /// The answer to a request below `/edge`.
-pub(super) fn answer(head: &Head, edge: &Edge) -> Reply {
+pub(super) fn answer(head: &Head, body: &[u8], edge: &Edge) -> Reply {
     let reading = head.method == Method::GET || head.method == Method::HEAD;
     match head.path.as_str() {
         "/edge/live" if reading => return json_reply(StatusCode::OK, &json!({ "status": "live" })),
-        "/edge/ready" if reading => return ready(edge),
+        "/edge/ready" if reading => return ready(edge, head.query.as_deref() == Some("python=required")),
         _ => {}
+    }
+    if body.len() > MAX_BODY {
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large for this page");
     }
     let mut rows = edge.hooks.admin.iter().filter(|row| row.path == head.path).peekable();
     if rows.peek().is_none() {
@@ -59,14 +66,15 @@ pub(super) fn answer(head: &Head, edge: &Edge) -> Reply {
         return refuse(StatusCode::UNAUTHORIZED, "the master key is needed here");
     }
     match rows.find(|row| row.method == head.method) {
-        Some(row) => (row.handler)(head, edge),
+        Some(row) => (row.handler)(head, body, edge),
         None => refuse(StatusCode::METHOD_NOT_ALLOWED, "not with this method"),
     }
 }
 
-/// Ready tells the edge and Python apart: a dead Python alone does not take the edge out (unless `strict_ready`),
+/// Ready tells the edge and Python apart: a dead Python alone does not take the edge out (unless asked for with
+/// `?python=required` or `strict_ready`),
 /// because native routes go on.
-fn ready(edge: &Edge) -> Reply {
+fn ready(edge: &Edge, with_python: bool) -> Reply {
     let draining = edge.drain.is_draining();
     let view = edge.python.as_ref().map(|target| (target, edge.python_health.view()));
     let python_up = view.as_ref().is_none_or(|(_, view)| view.state == PythonState::Up);
@@ -83,7 +91,7 @@ fn ready(edge: &Edge) -> Reply {
     let (status, word) = match (draining, python_up) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (false, true) => (StatusCode::OK, "ready"),
-        (false, false) if edge.config.strict_ready => (StatusCode::SERVICE_UNAVAILABLE, "python_down"),
+        (false, false) if with_python || edge.config.strict_ready => (StatusCode::SERVICE_UNAVAILABLE, "python_down"),
         (false, false) => (StatusCode::OK, "ready_without_python"),
     };
     let body = json!({
@@ -91,6 +99,7 @@ fn ready(edge: &Edge) -> Reply {
         "edge": if draining { "draining" } else { "up" },
         "draining": draining,
         "in_flight": edge.drain.in_flight(),
+        "source_digest": crate::manifest::digest::SOURCE_DIGEST,
         "python": python,
     });
     json_reply(status, &body)

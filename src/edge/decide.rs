@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::routes::{Decline, NativeRoute, PathParams};
+pub use crate::manifest::decide::Caller;
+use crate::routes::{Decline, NativeRoute, PathParams, RoutePolicy};
 
 /// What the manifest says about one request, before its headers' meaning or body are looked at.
 #[derive(Clone)]
@@ -17,26 +18,19 @@ pub enum Decision {
         reason: &'static str,
     },
     /// A native candidate: the route's admission decides next.
-    Native { route: &'static NativeRoute, params: PathParams, policy: Arc<RoutePolicy> },
+    Native { route: &'static NativeRoute, params: Arc<PathParams>, policy: Arc<RoutePolicy> },
 }
 
 /// The label of paths that no entry names.
 pub const UNLISTED: &str = "unlisted";
 
-/// What the routes.toml entry adds to the route's own admission.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RoutePolicy {
-    /// `accept = ["no_spend_rows"]`: model calls are served although a database is configured
-    pub accept_no_spend_rows: bool,
-    /// `providers = [...]`; empty: all the route knows
-    pub providers: Vec<String>,
-}
-
 /// The manifest as the edge sees it. Must be cheap and must not block: it is asked once for every request.
 pub trait Decider: Send + Sync {
-    /// `path` is raw, without query. `sticky` hashes what a canary is sticky by (the caller's key); it is only called
-    /// where a canary route matches.
-    fn decide(&self, method: &Method, path: &str, sticky: &dyn Fn() -> u64) -> Decision;
+    /// `path` is raw, without query.
+    fn decide(&self, method: &Method, path: &str, caller: Caller<'_>) -> Decision;
+
+    /// Told when the Python gateway says which LiteLLM it is.
+    fn python_version(&self, _: Option<&str>) {}
 
     /// Told after each decline of a native candidate, so that the status page can count.
     fn declined(&self, _route: &'static NativeRoute, _reason: Decline) {}
@@ -47,7 +41,7 @@ pub trait Decider: Send + Sync {
 pub struct AllPython;
 
 impl Decider for AllPython {
-    fn decide(&self, _: &Method, _: &str, _: &dyn Fn() -> u64) -> Decision {
+    fn decide(&self, _: &Method, _: &str, _: Caller<'_>) -> Decision {
         Decision::Python { route: UNLISTED.into(), reason: UNLISTED }
     }
 }
@@ -66,10 +60,10 @@ impl AllNative {
 }
 
 impl Decider for AllNative {
-    fn decide(&self, method: &Method, path: &str, _: &dyn Fn() -> u64) -> Decision {
+    fn decide(&self, method: &Method, path: &str, _: Caller<'_>) -> Decision {
         let found = self.routes.iter().find(|route| route.methods.contains(method) && route.paths.contains(&path));
         match found {
-            Some(route) => Decision::Native { route, params: PathParams::new(), policy: self.policy.clone() },
+            Some(route) => Decision::Native { route, params: Arc::default(), policy: self.policy.clone() },
             None => Decision::Python { route: self.unlisted.clone(), reason: UNLISTED },
         }
     }

@@ -23,7 +23,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{front::Front, phases::Proxy, state::Edge};
+use super::{front::Front, phases::Proxy, state::Edge, version};
 
 /// How long after the last answer the edge waits for a request that was just being read.
 const SETTLE: Duration = Duration::from_millis(30);
@@ -221,6 +221,14 @@ impl BackgroundService for Io {
                 }
             });
         }
+        tokio::spawn({
+            let edge = edge.clone();
+            async move {
+                if let Some(target) = &edge.python {
+                    version::watch(&edge, target).await;
+                }
+            }
+        });
         tokio::spawn({
             let edge = edge.clone();
             async move {

@@ -4,6 +4,7 @@
 //! It must never change what goes to Python or comes back (`passthrough` lists what HTTP itself makes us change), never
 //! read the body of a request that is not a native candidate, and never replay a request whose execution has begun.
 pub mod admin;
+mod bind;
 mod body;
 pub mod decide;
 pub mod drain;
@@ -19,7 +20,9 @@ mod replay;
 mod reply;
 mod state;
 mod tunnel;
+mod version;
 
+pub use bind::manifest_pages;
 pub use decide::{Decider, Decision};
 pub use listener::{Signals, StartError, run};
 pub use python::{PythonAddress, PythonTarget};

@@ -18,14 +18,14 @@ use pingora::{
 
 use super::{
     admin, body,
-    decide::{Decision, RoutePolicy, UNLISTED},
+    decide::{Caller, Decision, UNLISTED},
     drain::InFlight,
     hygiene, native, passthrough, replay, reply,
     state::Edge,
 };
 use crate::{
     error::{EdgeError, Failure},
-    routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams},
+    routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
     telemetry::access_log::{Label, Record, Side},
 };
 
@@ -96,7 +96,7 @@ impl Proxy {
             }
             Decision::Native { route, params, policy } => {
                 ctx.record.route = Label::Fixed(route.id);
-                self.admit(session, ctx, query, route, params, &policy).await
+                self.admit(session, ctx, query, route, params, policy).await
             }
         }
     }
@@ -108,8 +108,8 @@ impl Proxy {
         ctx: &mut Ctx,
         query: Option<String>,
         route: &'static NativeRoute,
-        params: PathParams,
-        policy: &RoutePolicy,
+        params: Arc<PathParams>,
+        policy: Arc<RoutePolicy>,
     ) -> pingora::Result<Way> {
         let edge = &*self.0;
         let snapshot = edge.snapshot.load_full();
@@ -166,7 +166,8 @@ impl Proxy {
         };
         let call = Call {
             head: Arc::new(head),
-            params: Arc::new(params),
+            params,
+            policy,
             body: body.clone(),
             snapshot,
             services: edge.services.clone(),
@@ -234,14 +235,30 @@ impl Proxy {
                 headers: request.headers.clone(),
                 client: passthrough::client_ip(session),
             };
-            let reply = admin::answer(&head, edge);
+            let mut held = body::Held::new(&edge.bodies);
+            let reading = body::read(session, None, admin::MAX_BODY, &mut held);
+            let body = match tokio::time::timeout(replay::BODY_TIMEOUT, reading).await {
+                Ok(Ok(body::Read::Whole(body))) => body,
+                Ok(Err(error)) => return Err(error.into_down()),
+                // the rest is not read: the connection ends with the answer
+                Ok(Ok(body::Read::Over(body))) => {
+                    session.set_keepalive(None);
+                    body
+                }
+                Err(_) => return Err(Error::explain(ErrorType::ReadTimedout, "request body").into_down()),
+            };
+            let reply = admin::answer(&head, &body, edge);
             native::write(session, ctx, native::Watch::default(), reply, Side::Edge).await?;
             return Ok(true);
         }
         let way = if matchable && !session.is_upgrade_req() {
             let request = session.req_header();
-            let sticky = || caller_hash(&request.headers);
-            let decision = edge.decider.decide(&request.method, &ctx.record.path, &sticky);
+            let caller = Caller {
+                key: presented_key(&request.headers),
+                ip: passthrough::client_ip(session),
+                random: fastrand::u64(..),
+            };
+            let decision = edge.decider.decide(&request.method, &ctx.record.path, caller);
             self.way(session, ctx, query, decision).await?
         } else {
             Way::Through
@@ -411,10 +428,8 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// FNV-1a over the caller's key headers, in LiteLLM's order of precedence: what a canary is sticky by. Not a secret's
-/// digest: it never leaves the process.
-fn caller_hash(headers: &HeaderMap) -> u64 {
+/// The caller's key as sent, by LiteLLM's precedence: what a canary is sticky by. Only ever hashed.
+fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
     const NAMES: [&str; 5] = ["x-litellm-api-key", "authorization", "api-key", "x-api-key", "x-goog-api-key"];
-    let key = NAMES.iter().find_map(|name| headers.get(*name)).map_or(&b""[..], |value| value.as_bytes());
-    key.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    NAMES.iter().find_map(|name| headers.get(*name)).map(|value| value.as_bytes())
 }

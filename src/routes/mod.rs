@@ -1,10 +1,18 @@
 //! The native routes: one file a route, and `table`, the one table of them. A route is a pure admission
 //! ([`NativeRoute::admit`]) and an execution that can no longer decline: so nothing is ever replayed to Python after
 //! a provider was called. It must never see a Pingora type.
+pub mod chat_completions;
 pub mod decline;
+pub mod doc;
+pub mod health;
 pub mod litellm_headers;
+pub mod messages;
+pub mod metrics;
+pub mod models;
 pub mod native;
 pub mod table;
 
 pub use decline::Decline;
-pub use native::{Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, Services};
+pub use native::{
+    Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy, Services,
+};

@@ -39,6 +39,22 @@ impl Head {
 /// Variables of the matched path pattern (`model` of `/engines/{model}/chat/completions`), raw.
 pub type PathParams = HashMap<&'static str, String>;
 
+/// What the routes.toml entry adds to a route's own admission.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoutePolicy {
+    /// `accept = ["no_spend_rows"]`: model calls are served although a database is configured
+    pub accept_no_spend_rows: bool,
+    /// `providers = [...]`; `None`: all the route knows
+    pub providers: Option<Vec<String>>,
+}
+
+impl RoutePolicy {
+    /// Whether the operator lets this provider be called natively.
+    pub fn allows(&self, provider: &str) -> bool {
+        self.providers.as_ref().is_none_or(|listed| listed.iter().any(|name| name == provider))
+    }
+}
+
 /// What every route may use besides the request. Built once, shared by all requests.
 pub struct Services {
     pub upstream: upstream::Client,
@@ -51,6 +67,7 @@ pub struct Services {
 pub struct Call {
     pub head: Arc<Head>,
     pub params: Arc<PathParams>,
+    pub policy: Arc<RoutePolicy>,
     pub body: Bytes,
     /// one consistent view of the configuration for the whole request
     pub snapshot: Arc<Snapshot>,

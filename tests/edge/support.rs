@@ -79,6 +79,7 @@ pub(crate) fn start_edge_with(
     };
     tune(&mut config);
     let mut snapshot = Snapshot {
+        aliases: Default::default(),
         digest: String::new(),
         master_key: Some(Secret::new(MASTER)),
         settings: Settings::default(),

@@ -1,0 +1,48 @@
+# Everything the README names. Tools and caches are kept outside the checkout, so that a second run redoes nothing:
+#   LITELLM_RUST_CACHE  where (default ~/.cache/litellm-rust)
+CACHE            ?= $(if $(LITELLM_RUST_CACHE),$(LITELLM_RUST_CACHE),$(HOME)/.cache/litellm-rust)
+export LITELLM_RUST_CACHE := $(CACHE)
+export CARGO_TARGET_DIR   ?= $(CACHE)/target
+export REFERENCE_VENV     ?= $(CACHE)/reference-venv
+export PATH := $(CACHE)/tools/bin:$(PATH)
+
+BINARY = $(CARGO_TARGET_DIR)/release/litellm-rust
+
+.PHONY: help build demo test lint unit parity evidence tools reference clean
+help:
+	@echo "make demo      build, start the real Python gateway, a provider and the edge; send traffic; compare and time"
+	@echo "make test      formatting, clippy, unit, integration and parity tests"
+	@echo "make build     the release binary: $(BINARY)"
+	@echo "make evidence  run the parity suite with the release binary and renew parity-tests/evidence/"
+
+tools:
+	@tools/ensure-tools.sh
+
+reference: tools
+	@tools/ensure-reference.sh
+
+build: tools
+	cargo build --release --locked
+	@ls -l "$(BINARY)"
+
+demo: build reference
+	@"$(REFERENCE_VENV)/bin/python" demo/demo.py --binary "$(BINARY)"
+
+lint: tools
+	cargo fmt --all --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+unit: tools
+	cargo test --locked
+
+parity: tools reference
+	cargo build --locked
+	"$(CARGO_TARGET_DIR)/debug/litellm-rust" parity run --out "$(CACHE)/parity"
+
+evidence: build reference
+	"$(BINARY)" parity run --out "$(CACHE)/parity" --write-evidence parity-tests/evidence
+
+test: lint unit parity
+
+clean:
+	rm -rf "$(CACHE)"

@@ -1,0 +1,252 @@
+//! The scripted provider: answers each call with the next scripted answer, with raw control of the framing, and keeps
+//! every call as it came. One for the whole run: phases are strictly sequential, so a call belongs to the running case.
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+    time::sleep,
+};
+
+use super::{
+    case::{Answer, Then, base64},
+    http1::{Conn, End, Framing, Head, elapsed_ms},
+};
+
+/// A caller must have sent its body within this time.
+const BODY_DEADLINE: Duration = Duration::from_secs(20);
+
+/// One request to the provider as it came.
+#[derive(Debug, Clone)]
+pub struct ProviderCall {
+    pub head: Head,
+    pub body: Vec<u8>,
+    /// the body came whole
+    pub complete: bool,
+    /// milliseconds since the case was scripted
+    pub at_ms: u64,
+    /// there was an answer scripted for it
+    pub expected: bool,
+}
+
+struct State {
+    answers: VecDeque<Answer>,
+    calls: Vec<ProviderCall>,
+    since: Instant,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// counts cases: a hanging connection of an earlier case lets go
+    epoch: watch::Sender<u64>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The running provider; dropping it stops it.
+pub struct Provider {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Provider {
+    /// Listens on 127.0.0.1; port 0 takes a free one.
+    pub async fn start(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let address = listener.local_addr()?;
+        let state = State { answers: VecDeque::new(), calls: Vec::new(), since: Instant::now() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), epoch: watch::Sender::new(0) });
+        let accepting = tokio::spawn({
+            let shared = shared.clone();
+            async move {
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, _)) => {
+                            let shared = shared.clone();
+                            tokio::spawn(async move { serve(Conn::new(stream), &shared).await });
+                        }
+                        Err(_) => sleep(Duration::from_millis(10)).await,
+                    }
+                }
+            }
+        });
+        Ok(Self { address, shared, accepting })
+    }
+
+    /// Scripts the next case and lets go of what hangs from the one before.
+    pub fn script(&self, answers: &[Answer]) {
+        let mut state = self.shared.state();
+        state.answers = answers.iter().cloned().collect();
+        state.calls.clear();
+        state.since = Instant::now();
+        drop(state);
+        self.shared.epoch.send_modify(|epoch| *epoch += 1);
+    }
+
+    /// The calls since [`Provider::script`].
+    pub fn calls(&self) -> Vec<ProviderCall> {
+        self.shared.state().calls.clone()
+    }
+}
+
+async fn serve(mut conn: Conn, shared: &Shared) {
+    loop {
+        let Ok(Some(head)) = conn.read_head().await else { return };
+        let Ok(framing) = Framing::of_request(&head) else { return };
+        let at = shared.state().since;
+        let at_ms = elapsed_ms(at);
+        if head.get("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+            && conn.write(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err()
+        {
+            return;
+        }
+        let body = conn.read_body(framing, at, BODY_DEADLINE).await;
+        let complete = body.end == End::Complete;
+        let epoch = shared.epoch.subscribe();
+        let answer = {
+            let mut state = shared.state();
+            let answer = state.answers.pop_front();
+            state.calls.push(ProviderCall { head, body: body.bytes, complete, at_ms, expected: answer.is_some() });
+            answer
+        };
+        let answer = answer.unwrap_or_else(unexpected);
+        if !complete || !give(&mut conn, &answer, epoch).await {
+            return;
+        }
+    }
+}
+
+/// What a call gets that no answer was scripted for.
+fn unexpected() -> Answer {
+    let error = serde_json::json!({"message": "no answer is scripted for this call", "type": "parity"});
+    Answer { status: Some(500), json: Some(serde_json::json!({ "error": error })), ..Answer::default() }
+}
+
+/// Gives one answer. `true`: the connection may be used again.
+async fn give(conn: &mut Conn, answer: &Answer, mut epoch: watch::Receiver<u64>) -> bool {
+    sleep(Duration::from_millis(answer.delay_ms)).await;
+    if !answer.is_silent() && write_answer(conn, answer).await.is_err() {
+        return false;
+    }
+    match answer.then {
+        Then::End => return true,
+        Then::Cut | Then::Refuse => {}
+        Then::Reset => {
+            let _ = conn.stream.set_zero_linger();
+        }
+        Then::Stall | Then::Hang => {
+            tokio::select! {
+                () = conn.closed() => {}
+                _ = epoch.changed() => {}
+            }
+        }
+    }
+    false
+}
+
+async fn write_answer(conn: &mut Conn, answer: &Answer) -> io::Result<()> {
+    let body = match (&answer.json, &answer.body, &answer.body_base64) {
+        (Some(json), _, _) => json.to_string().into_bytes(),
+        (_, Some(text), _) => text.clone().into_bytes(),
+        (_, _, Some(text)) => base64(text).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let given = |name: &str| answer.headers.keys().any(|given| given.eq_ignore_ascii_case(name));
+    let status = answer.status.unwrap_or(200);
+    let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Status");
+    let mut head = format!("HTTP/1.1 {status} {reason}\r\n");
+    for (name, values) in &answer.headers {
+        for value in values.values() {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    let kind = match answer {
+        Answer { sse: Some(_), .. } => Some("text/event-stream"),
+        Answer { json: Some(_), .. } => Some("application/json"),
+        _ => None,
+    };
+    if let Some(kind) = kind.filter(|_| !given("content-type")) {
+        head.push_str(&format!("content-type: {kind}\r\n"));
+    }
+    let chunked = answer.chunked || answer.sse.is_some();
+    let empty = status == 204 || status == 304;
+    if chunked {
+        head.push_str("transfer-encoding: chunked\r\n\r\n");
+    } else if !empty && !given("content-length") {
+        head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    } else {
+        head.push_str("\r\n");
+    }
+    let whole = matches!(answer.then, Then::End);
+    if let Some(frames) = &answer.sse {
+        conn.write(head.as_bytes()).await?;
+        for frame in frames {
+            write_chunk(conn, format!("{frame}\n\n").as_bytes()).await?;
+            sleep(Duration::from_millis(answer.frame_delay_ms)).await;
+        }
+    } else {
+        // half of a body that will not be finished, so that the caller has something in its hands
+        let part = body.get(..if whole { body.len() } else { body.len() / 2 }).unwrap_or_default();
+        if chunked {
+            conn.write(head.as_bytes()).await?;
+            if !part.is_empty() {
+                write_chunk(conn, part).await?;
+            }
+        } else {
+            conn.write(&[head.as_bytes(), part].concat()).await?;
+        }
+    }
+    if chunked && whole {
+        conn.write(b"0\r\n\r\n").await?;
+    }
+    Ok(())
+}
+
+async fn write_chunk(conn: &mut Conn, data: &[u8]) -> io::Result<()> {
+    let mut chunk = format!("{:x}\r\n", data.len()).into_bytes();
+    chunk.extend_from_slice(data);
+    chunk.extend_from_slice(b"\r\n");
+    conn.write(&chunk).await
+}
+
+/// A port that is taken but refuses connections, for as long as this lives.
+pub struct DeadPort {
+    pub address: SocketAddr,
+    _socket: tokio::net::TcpSocket,
+}
+
+impl DeadPort {
+    /// Binds without listening; port 0 takes a free one.
+    pub fn bind(port: u16) -> io::Result<Self> {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
+        Ok(Self { address: socket.local_addr()?, _socket: socket })
+    }
+}
+
+/// Whether something accepts connections there.
+pub async fn listens(address: SocketAddr) -> bool {
+    TcpStream::connect(address).await.is_ok()
+}
+
+#[cfg(test)]
+#[path = "provider_tests.rs"]
+mod tests;

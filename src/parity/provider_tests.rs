@@ -1,0 +1,85 @@
+use super::*;
+use crate::{
+    parity::{
+        case::{Request, parse},
+        client::{Response, send},
+    },
+    secret::Secret,
+};
+
+fn case(answer: &str) -> (Request, Vec<Answer>) {
+    let text = format!(
+        "{{route: r, why: w, expect: native, request: {{method: POST, path: '/v1/x?q=1', key: master, json: {{b: 1, a: 2}}}}, \
+         provider: {{answers: [{answer}]}}}}"
+    );
+    let case = parse(std::path::Path::new("r/x.yaml"), &text).unwrap();
+    (case.requests[0].clone(), case.answers)
+}
+
+async fn ask(answer: &str) -> (Response, Vec<ProviderCall>) {
+    let provider = Provider::start(0).await.unwrap();
+    let (request, answers) = case(answer);
+    provider.script(&answers);
+    let response = send(provider.address, &request, &Secret::new("sk-m")).await.unwrap();
+    (response, provider.calls())
+}
+
+#[tokio::test]
+async fn answers_as_scripted_and_keeps_the_call() {
+    let (response, calls) = ask("{status: 201, headers: {X-One: [a, b]}, json: {z: 1, a: 2}}").await;
+    assert_eq!((response.status, response.body.end), (201, End::Complete));
+    assert_eq!(response.body.bytes, br#"{"z":1,"a":2}"#);
+    assert_eq!(response.head.headers[0], ("X-One".into(), "a".into()));
+    assert_eq!(response.head.all("x-one").collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].head.line, "POST /v1/x?q=1 HTTP/1.1");
+    assert_eq!(calls[0].head.get("Authorization"), Some("Bearer sk-m"));
+    assert_eq!(calls[0].body, br#"{"b":1,"a":2}"#);
+}
+
+#[tokio::test]
+async fn frames_are_chunks() {
+    let (response, _) = ask("{sse: ['data: 1', 'data: 2'], frame_delay_ms: 20}").await;
+    assert_eq!(response.body.bytes, b"data: 1\n\ndata: 2\n\n");
+    assert_eq!(response.body.chunks.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [9, 9]);
+    assert!(response.body.chunks[1].0 >= response.body.chunks[0].0 + 15, "{:?}", response.body.chunks);
+    assert_eq!(response.body.end, End::Complete);
+}
+
+#[tokio::test]
+async fn every_kind_of_end_is_what_it_says() {
+    let (response, _) = ask("{sse: ['data: 1'], then: cut}").await;
+    assert_eq!((response.body.end, response.body.bytes.as_slice()), (End::Cut, b"data: 1\n\n".as_slice()));
+    let (response, _) = ask("{json: {a: 12345}, then: cut}").await;
+    assert_eq!((response.body.end, response.body.bytes.len()), (End::Cut, 5));
+    let (response, _) = ask("{then: reset}").await;
+    assert_eq!((response.status, response.body.end), (0, End::Reset));
+    let (response, _) = ask("{then: refuse}").await;
+    assert_eq!((response.status, response.body.end), (0, End::Cut));
+}
+
+#[tokio::test]
+async fn a_hang_ends_with_the_next_case() {
+    let provider = Provider::start(0).await.unwrap();
+    let (request, answers) = case("{then: hang}");
+    provider.script(&answers);
+    let (address, key) = (provider.address, Secret::new("k"));
+    let waiting = tokio::spawn(async move { send(address, &request, &key).await });
+    sleep(Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished());
+    provider.script(&[]);
+    assert_eq!(waiting.await.unwrap().unwrap().body.end, End::Cut);
+}
+
+#[tokio::test]
+async fn a_call_too_many_is_seen() {
+    let (response, calls) = ask("").await;
+    assert_eq!(response.status, 500);
+    assert!(!calls[0].expected);
+}
+
+#[tokio::test]
+async fn a_dead_port_refuses() {
+    let dead = DeadPort::bind(0).unwrap();
+    assert!(!listens(dead.address).await);
+}

@@ -1,0 +1,225 @@
+//! `usage` of a provider's answer as LiteLLM's `Usage` (types/utils.py) reads and writes it: counts default to 0,
+//! details lose their nulls, foreign cache fields are folded in. Of a stream: merged over its chunks as
+//! `ChunkProcessor.calculate_usage` does. Pure.
+use std::borrow::Cow;
+
+use super::{members, truthy, write_object};
+use crate::{json::Raw, spend};
+
+type Members<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// Counts, and the members of the details as JSON text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Usage<'a> {
+    pub prompt: u64,
+    pub completion: u64,
+    pub total: u64,
+    pub completion_details: Option<Members<'a>>,
+    pub prompt_details: Option<Members<'a>>,
+    /// the provider's own `cost`
+    pub cost: Option<Cow<'a, str>>,
+    /// every other member that is not null
+    pub extra: Members<'a>,
+}
+
+/// An integer as pydantic coerces one: 7, 7.0, "7".
+fn integer(value: Raw<'_>) -> Option<u64> {
+    if let Some(int) = value.as_u64() {
+        return Some(int);
+    }
+    let float = match value.as_str() {
+        Some(text) => text.trim().parse().ok()?,
+        None => value.as_f64()?,
+    };
+    (float >= 0.0 && float < 9e15).then_some(float as u64)
+}
+
+fn detail<'m>(details: &'m Option<Members<'_>>, name: &str) -> Option<&'m str> {
+    details.as_ref()?.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref())
+}
+
+fn count(details: &Option<Members<'_>>, name: &str) -> u64 {
+    detail(details, name).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn set<'a>(details: &mut Option<Members<'a>>, name: &'static str, value: impl Into<Cow<'a, str>>) {
+    let details = details.get_or_insert_default();
+    let value = value.into();
+    match details.iter_mut().find(|(key, _)| key == name) {
+        Some(slot) => slot.1 = value,
+        None => details.push((name.into(), value)),
+    }
+}
+
+impl<'a> Usage<'a> {
+    /// Reads the provider's `usage`; `None` and null are all zeros.
+    pub fn read(usage: Option<Raw<'a>>) -> Self {
+        let mut out = Self::default();
+        let Some(object) = usage.and_then(Raw::object) else { return out };
+        let mut reasoning = None;
+        for (name, value) in members(&object) {
+            if value.is_null() {
+                continue;
+            }
+            match name {
+                "prompt_tokens" => out.prompt = integer(value).unwrap_or(0),
+                "completion_tokens" => out.completion = integer(value).unwrap_or(0),
+                "total_tokens" => out.total = integer(value).unwrap_or(0),
+                "completion_tokens_details" => out.completion_details = read_details(value),
+                "prompt_tokens_details" => out.prompt_details = read_details(value),
+                "cost" => out.cost = Some(Cow::Borrowed(value.text())),
+                "reasoning_tokens" => reasoning = Some(value).filter(|value| truthy(*value)),
+                _ => out.extra.push((name.to_owned().into(), Cow::Borrowed(value.text()))),
+            }
+        }
+        if let Some(reasoning) = reasoning {
+            out.add_reasoning(reasoning);
+        }
+        out.add_cache();
+        out
+    }
+
+    /// `reasoning_tokens` beside the details: fills what the details do not say.
+    fn add_reasoning(&mut self, reasoning: Raw<'a>) {
+        let details = &mut self.completion_details;
+        if detail(details, "reasoning_tokens").is_none() {
+            set(details, "reasoning_tokens", reasoning.text());
+        }
+        if detail(details, "text_tokens").is_none() {
+            let others =
+                integer(reasoning).unwrap_or(0) + count(details, "image_tokens") + count(details, "audio_tokens");
+            set(details, "text_tokens", self.completion.saturating_sub(others).to_string());
+        }
+    }
+
+    /// DeepSeek's and Anthropic's cache fields, and the two names of cache writes.
+    fn add_cache(&mut self) {
+        let extra = |name: &str| {
+            let found = self.extra.iter().find(|(key, _)| key == name)?;
+            found.1.parse::<u64>().ok()
+        };
+        let read = extra("cache_read_input_tokens").or(extra("prompt_cache_hit_tokens"));
+        let written = extra("cache_creation_input_tokens");
+        if let Some(read) = read {
+            set(&mut self.prompt_details, "cached_tokens", read.to_string());
+        }
+        let names = ["cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens"];
+        let own = names.iter().find_map(|name| detail(&self.prompt_details, name)).map(str::to_owned);
+        if let Some(written) = written.map(|n| n.to_string()).or(own) {
+            set(&mut self.prompt_details, "cache_write_tokens", written.clone());
+            set(&mut self.prompt_details, "cache_creation_tokens", written);
+        }
+    }
+
+    /// Writes the object; `cost` is LiteLLM's own, where the provider sent none.
+    pub fn write(&self, out: &mut Vec<u8>, cost: Option<f64>) {
+        let number = |n: u64| Cow::Owned(n.to_string());
+        let object = |details: &Members<'_>| {
+            let mut json = Vec::with_capacity(128);
+            write_object(&mut json, details.iter().map(|(name, value)| (name.as_ref(), Cow::Borrowed(value.as_ref()))));
+            Cow::Owned(String::from_utf8(json).unwrap_or_default())
+        };
+        let mut all: Vec<(&str, Cow<'_, str>)> = vec![
+            ("completion_tokens", number(self.completion)),
+            ("prompt_tokens", number(self.prompt)),
+            ("total_tokens", number(self.total)),
+        ];
+        if let Some(details) = &self.completion_details {
+            all.push(("completion_tokens_details", object(details)));
+        }
+        if let Some(details) = &self.prompt_details {
+            all.push(("prompt_tokens_details", object(details)));
+        }
+        all.extend(self.extra.iter().map(|(name, value)| (name.as_ref(), Cow::Borrowed(value.as_ref()))));
+        match (&self.cost, cost) {
+            (Some(cost), _) => all.push(("cost", Cow::Borrowed(cost.as_ref()))),
+            (None, Some(cost)) => all.push(("cost", Cow::Owned(serde_json::json!(cost).to_string()))),
+            (None, None) => {}
+        }
+        write_object(out, all);
+    }
+
+    /// What the price is made of.
+    pub fn tokens(&self) -> spend::Usage {
+        spend::Usage {
+            prompt: self.prompt,
+            completion: self.completion,
+            cache_read: count(&self.prompt_details, "cached_tokens"),
+            cache_creation: count(&self.prompt_details, "cache_creation_tokens"),
+            cache_creation_1h: 0,
+            reasoning: count(&self.completion_details, "reasoning_tokens"),
+        }
+    }
+
+    fn into_owned(self) -> Usage<'static> {
+        let own = |members: Members<'a>| -> Members<'static> {
+            members.into_iter().map(|(k, v)| (Cow::Owned(k.into_owned()), Cow::Owned(v.into_owned()))).collect()
+        };
+        Usage {
+            prompt: self.prompt,
+            completion: self.completion,
+            total: self.total,
+            completion_details: self.completion_details.map(own),
+            prompt_details: self.prompt_details.map(own),
+            cost: self.cost.map(|cost| Cow::Owned(cost.into_owned())),
+            extra: own(self.extra),
+        }
+    }
+}
+
+fn read_details(value: Raw<'_>) -> Option<Members<'_>> {
+    let object = value.object()?;
+    let kept = members(&object).into_iter().filter(|(_, value)| !value.is_null());
+    Some(kept.map(|(name, value)| (Cow::Owned(name.to_owned()), Cow::Borrowed(value.text()))).collect())
+}
+
+/// The usage of a stream so far.
+#[derive(Debug, Clone, Default)]
+pub struct StreamUsage {
+    seen: Option<Usage<'static>>,
+}
+
+impl StreamUsage {
+    /// A chunk's usage: counts of 0 do not replace counts, details and cost do replace.
+    pub fn add(&mut self, usage: Usage<'_>) {
+        let mut usage = usage.into_owned();
+        usage.extra.retain(|(name, _)| {
+            let name = name.as_ref();
+            matches!(name, "cache_creation_input_tokens" | "cache_read_input_tokens" | "server_tool_use")
+        });
+        let Some(seen) = &mut self.seen else {
+            self.seen = Some(usage);
+            return;
+        };
+        if usage.prompt > 0 {
+            seen.prompt = usage.prompt;
+        }
+        if usage.completion > 0 {
+            seen.completion = usage.completion;
+        }
+        seen.completion_details = usage.completion_details.or(seen.completion_details.take());
+        seen.prompt_details = usage.prompt_details.or(seen.prompt_details.take());
+        seen.cost = usage.cost.or(seen.cost.take());
+        for (name, value) in usage.extra {
+            seen.extra.retain(|(other, _)| *other != name);
+            seen.extra.push((name, value));
+        }
+    }
+
+    /// The whole stream's usage. `text_only`: no chunk carried more than text; then LiteLLM knows there was no
+    /// reasoning and says so. `None`: the provider reported none (LiteLLM then counts with a tokenizer).
+    pub fn total(&self, text_only: bool) -> Option<Usage<'static>> {
+        let mut usage = self.seen.clone()?;
+        usage.total = usage.prompt + usage.completion;
+        if text_only {
+            let details = &mut usage.completion_details;
+            if detail(details, "reasoning_tokens").is_none() {
+                set(details, "reasoning_tokens", "0");
+                if detail(details, "text_tokens").is_none() {
+                    set(details, "text_tokens", usage.completion.to_string());
+                }
+            }
+        }
+        Some(usage)
+    }
+}

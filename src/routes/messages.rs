@@ -1,0 +1,187 @@
+//! `POST /v1/messages` for provider `anthropic`: JSON and streaming (LiteLLM proxy/anthropic_endpoints/endpoints.py,
+//! llms/custom_httpx/llm_http_handler.py `async_anthropic_messages_handler`). Owns what may be served natively and the
+//! order of things; what is said to and heard from Anthropic is `providers::anthropic`. It must never call a provider
+//! before admission is through, and never twice but for the one retry LiteLLM makes too.
+mod execute;
+mod headers;
+mod relay;
+
+use std::{sync::Arc, time::Duration};
+
+use http::{Method, header};
+
+use super::{Call, Decline, Execution, Head, NativeRoute};
+use crate::{
+    auth,
+    config::{Deployment, ModelGroup, Provider, Snapshot},
+    error::Dialect,
+    json::{Object, Raw},
+    providers::anthropic::{self, Outgoing},
+    router,
+};
+
+/// The row of the route table.
+pub const MESSAGES: NativeRoute = NativeRoute {
+    id: "messages",
+    methods: &[Method::POST],
+    paths: &["/v1/messages"],
+    needs_body: true,
+    dialect: Dialect::Anthropic,
+    serves: "provider anthropic, any api_base: JSON and streaming, tools, images, thinking, cache_control",
+    declines: &[
+        Decline::NoKey,
+        Decline::VirtualKey,
+        Decline::MasterKeyUnset,
+        Decline::CustomAuth,
+        Decline::Query,
+        Decline::ContentType,
+        Decline::ContentEncoding,
+        Decline::ControlHeader,
+        Decline::BodyNotJson,
+        Decline::DuplicateKey,
+        Decline::Field,
+        Decline::FieldType,
+        Decline::MissingField,
+        Decline::UnsupportedParam,
+        Decline::MessageShape,
+        Decline::Tools,
+        Decline::Model,
+        Decline::Provider,
+        Decline::DeploymentParam,
+        Decline::NoDeployment,
+        Decline::Callbacks,
+        Decline::SecretManager,
+        Decline::RouterSettings,
+        Decline::Caching,
+        Decline::ModelsInDatabase,
+        Decline::SpendInDatabase,
+        Decline::Setting,
+        Decline::NotThisPath,
+    ],
+    admit_head,
+    admit,
+};
+
+/// LiteLLM's HTTP handler without any configured timeout (`COMPLETION_HTTP_FALLBACK_SECONDS`).
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// An admitted call.
+struct Admitted {
+    outgoing: Outgoing,
+    deployment: Arc<Deployment>,
+    /// the model group as the caller named it
+    group: String,
+    timeout: Duration,
+    /// nothing sets a timeout
+    default_timeout: bool,
+}
+
+fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
+    if snapshot.settings.root_path.is_some() {
+        return Err(Decline::NotThisPath);
+    }
+    auth::identify(head, snapshot)?;
+    if !matches!(head.query.as_deref(), None | Some("" | "beta=true")) {
+        return Err(Decline::Query);
+    }
+    if !is_json(head) {
+        return Err(Decline::ContentType);
+    }
+    if head.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Decline::ContentEncoding);
+    }
+    judge_headers(head)
+}
+
+fn is_json(head: &Head) -> bool {
+    let Some(value) = head.header("content-type") else { return false };
+    let media = value.split(';').next().unwrap_or_default().trim();
+    media.eq_ignore_ascii_case("application/json")
+        && value.split(';').skip(1).all(|part| part.trim().eq_ignore_ascii_case("charset=utf-8"))
+}
+
+/// Headers that steer LiteLLM, or that it would read in a way of its own.
+fn judge_headers(head: &Head) -> Result<(), Decline> {
+    for name in head.headers.keys() {
+        let name = name.as_str();
+        let steers = match name {
+            "x-litellm-api-key" => head.headers.contains_key(header::AUTHORIZATION),
+            "x-litellm-call-id" => head.header(name).is_none_or(|id| !(1..=256).contains(&id.len())),
+            // only the error body shows it, as text
+            "x-request-id" | "anthropic-version" | "anthropic-beta" => head.header(name).is_none(),
+            // the caller's own Anthropic token would be forwarded
+            "authorization" => head.header(name).is_none_or(|value| value.contains("sk-ant-oat")),
+            _ => name.starts_with("x-litellm-") || name.starts_with("x-mcp-"),
+        };
+        if steers {
+            return Err(Decline::ControlHeader);
+        }
+    }
+    Ok(())
+}
+
+fn admit(call: Call) -> Result<Execution, Decline> {
+    let snapshot = Arc::clone(&call.snapshot);
+    let accepted = |reason: Decline| reason == Decline::SpendInDatabase && call.policy.accept_no_spend_rows;
+    if let Some(reason) = snapshot.declines.iter().find(|reason| !accepted(reason.decline)) {
+        return Err(reason.decline);
+    }
+    if !call.policy.allows(Provider::Anthropic.as_str()) {
+        return Err(Decline::Provider);
+    }
+    let admitted = {
+        let body = Object::parse(&call.body).map_err(|_| Decline::BodyNotJson)?;
+        if body.has_duplicates() {
+            return Err(Decline::DuplicateKey);
+        }
+        let group = group(&body, &snapshot)?;
+        judge_group(group)?;
+        let deployment = router::simple_shuffle(group, fastrand::f64()).ok_or(Decline::NoDeployment)?;
+        let version = call.head.header("anthropic-version");
+        let beta = call.head.header("anthropic-beta");
+        let outgoing = anthropic::outgoing(&body, deployment, version, beta)?;
+        let by_config = deployment
+            .stream_timeout
+            .filter(|_| outgoing.stream)
+            .or(deployment.timeout)
+            .or(snapshot.settings.request_timeout);
+        Admitted {
+            outgoing,
+            deployment: Arc::clone(deployment),
+            group: group.name.clone(),
+            timeout: by_config.unwrap_or(DEFAULT_TIMEOUT),
+            default_timeout: by_config.is_none(),
+        }
+    };
+    Ok(Box::pin(execute::execute(call, admitted)))
+}
+
+/// The model group the body names. `claude-router-<hex>` and `...[1m]` are LiteLLM's own encodings of other names.
+fn group<'a>(body: &Object<'_>, snapshot: &'a Snapshot) -> Result<&'a ModelGroup, Decline> {
+    let model = body.some("model").ok_or(Decline::MissingField)?;
+    let name = Raw::as_str(model).ok_or(Decline::FieldType)?;
+    if name.starts_with("claude-router-") || name.ends_with("[1m]") || name.contains([',', '*']) {
+        return Err(Decline::Model);
+    }
+    snapshot.groups.get(name.as_ref()).map(Arc::as_ref).ok_or(Decline::Model)
+}
+
+/// Every deployment must be servable: otherwise declining the unlucky draws would shift LiteLLM's own odds.
+fn judge_group(group: &ModelGroup) -> Result<(), Decline> {
+    for deployment in &group.deployments {
+        if deployment.provider != Provider::Anthropic {
+            return Err(Decline::Provider);
+        }
+        if let Some(reason) = deployment.declines.first() {
+            return Err(reason.decline);
+        }
+        if deployment.pricing.as_ref().is_some_and(|pricing| pricing.needs_python) {
+            return Err(Decline::DeploymentParam);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "messages/messages_tests.rs"]
+mod messages_tests;

@@ -1,0 +1,253 @@
+//! One admitted call: send, read, answer.
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+
+use super::{
+    Admitted,
+    headers::{self, Clock},
+    relay::{First, Relay},
+};
+use crate::{
+    error::{Dialect, Failure},
+    providers::anthropic::{
+        error,
+        response::{self, Answer, Unreadable},
+    },
+    routes::{Call, CallLog, Reply, ReplyBody},
+    spend::{self, Cost, Usage},
+    upstream::{self, Failed, Request, Response},
+};
+
+/// Most bytes of a JSON answer or an error text.
+const MOST_BODY: usize = 256 << 20;
+
+pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
+    let sent = Instant::now();
+    let first = send(&call, &admitted, admitted.outgoing.body.clone()).await;
+    let answer = match again_without_thinking(&call, &admitted, first).await {
+        Ok(answer) => answer,
+        Err(failure) => return refuse(&call, &admitted, failure, &sent),
+    };
+    call.services.metrics.provider.with_label_values(&["messages"]).observe(sent.elapsed().as_secs_f64());
+    let clock = Clock { started: call.started, provider_ms: millis(&sent) };
+    if admitted.outgoing.stream {
+        return stream(call, admitted, answer, clock).await;
+    }
+    let framing = Framing::of(&answer.headers);
+    let mut incoming = answer.body;
+    let body = match incoming.read(MOST_BODY).await {
+        Ok(body) => body,
+        Err(failed) => {
+            let failure = broken(&admitted, &failed, &framing.cut(incoming.received()), &sent);
+            return refuse(&call, &admitted, failure, &sent);
+        }
+    };
+    json(&call, &admitted, &body, &sent)
+}
+
+async fn send(call: &Call, admitted: &Admitted, body: Bytes) -> Result<Response, Failed> {
+    let request = Request {
+        method: Method::POST,
+        uri: admitted.outgoing.uri.clone(),
+        headers: admitted.outgoing.headers.clone(),
+        body,
+        timeout: admitted.timeout,
+    };
+    call.services.upstream.send(request).await
+}
+
+/// A 2xx answer, or what the caller is told. LiteLLM tries once more where Anthropic refused a thinking block.
+async fn again_without_thinking(
+    call: &Call,
+    admitted: &Admitted,
+    first: Result<Response, Failed>,
+) -> Result<Response, Failure> {
+    let (status, text) = match judge(admitted, first).await? {
+        Judged::Good(answer) => return Ok(answer),
+        Judged::Refused(status, text) => (status, text),
+    };
+    if !error::is_thinking_refused(status, &text, admitted.outgoing.wants_binding_error) {
+        return Err(error::refused(status, &text, &admitted.group));
+    }
+    let Some(body) = response::without_thinking(&admitted.outgoing.body) else {
+        return Err(error::refused(status, &text, &admitted.group));
+    };
+    let second = send(call, admitted, body.into()).await;
+    match judge(admitted, second).await? {
+        Judged::Good(answer) => Ok(answer),
+        Judged::Refused(status, text) => Err(error::refused(status, &text, &admitted.group)),
+    }
+}
+
+enum Judged {
+    Good(Response),
+    Refused(u16, String),
+}
+
+async fn judge(admitted: &Admitted, answer: Result<Response, Failed>) -> Result<Judged, Failure> {
+    let sent = Instant::now();
+    let answer = answer.map_err(|failed| broken(admitted, &failed, "", &sent))?;
+    if answer.status.is_success() {
+        return Ok(Judged::Good(answer));
+    }
+    let status = answer.status.as_u16();
+    let framing = Framing::of(&answer.headers);
+    let mut incoming = answer.body;
+    match incoming.read(MOST_BODY).await {
+        Ok(body) => Ok(Judged::Refused(status, String::from_utf8_lossy(&body).into_owned())),
+        Err(failed) => Err(broken(admitted, &failed, &framing.cut(incoming.received()), &sent)),
+    }
+}
+
+/// How the provider's body was delimited: Python names it when the body is cut.
+pub(super) enum Framing {
+    Length(u64),
+    Chunked,
+    Unknown,
+}
+
+impl Framing {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        match length {
+            Some(length) => Framing::Length(length),
+            None if headers.contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
+            None => Framing::Unknown,
+        }
+    }
+
+    /// aiohttp's words for a body that was cut after `received` bytes.
+    pub(super) fn cut(&self, received: u64) -> String {
+        let what = match self {
+            Framing::Length(length) => format!(
+                "<ContentLengthError: 400, message='Not enough data to satisfy content length header (received {received} of {length} bytes).'>"
+            ),
+            _ => "<TransferEncodingError: 400, message='Not enough data to satisfy transfer length header.'>".into(),
+        };
+        format!("Response payload is not completed: {what}")
+    }
+}
+
+/// `cut`: what is said of a body that ended too early.
+fn broken(admitted: &Admitted, failed: &Failed, cut: &str, since: &Instant) -> Failure {
+    let group = &admitted.group;
+    match failed {
+        Failed::Timeout(_) => {
+            let passed = if admitted.default_timeout {
+                "Timeout(connect=5.0, read=600.0, write=600.0, pool=600.0)".to_owned()
+            } else {
+                spend::cost::python_float(admitted.timeout.as_secs_f64())
+            };
+            let taken = (since.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+            let taken = spend::cost::python_float(taken);
+            let text =
+                format!("litellm.Timeout: Connection timed out. Timeout passed={passed}, time taken={taken} seconds");
+            error::refused(StatusCode::REQUEST_TIMEOUT.as_u16(), &text, group)
+        }
+        Failed::Connect => {
+            let uri = &admitted.outgoing.uri;
+            let host = uri.host().unwrap_or_default();
+            let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+            // the address of Python's TLS context stands here; any will do
+            let context = "<ssl.SSLContext object at 0x000000000000>";
+            let text =
+                format!("Cannot connect to host {host}:{port} ssl:{context} [Connect call failed ('{host}', {port})]");
+            error::broken(&text, group)
+        }
+        Failed::Disconnected => error::broken("Server disconnected", group),
+        Failed::Cut => error::broken(cut, group),
+        Failed::TooLarge(_) => error::broken("Response payload is too large", group),
+    }
+}
+
+fn json(call: &Call, admitted: &Admitted, body: &[u8], sent: &Instant) -> Reply {
+    let answer = match response::answer(body, &admitted.group) {
+        Ok(answer) => answer,
+        Err(Unreadable::NotJson) => {
+            let failure = error::refused(200, &String::from_utf8_lossy(body), &admitted.group);
+            return refuse(call, admitted, failure, sent);
+        }
+        Err(Unreadable::NotAnObject(kind)) => return refuse(call, admitted, error::not_an_object(kind), sent),
+    };
+    let cost = answer.usage.as_ref().map(|usage| priced(admitted, &answer, usage));
+    let clock = Clock { started: call.started, provider_ms: millis(sent) };
+    let log = log(admitted, answer.usage.as_ref(), cost.as_ref(), clock.provider_ms);
+    let headers = headers::json(call, admitted, cost.as_ref(), &clock);
+    let Answer { body, .. } = answer;
+    Reply { status: StatusCode::OK, headers, body: ReplyBody::Full(body.into()), log }
+}
+
+/// US dollars of a JSON answer: by the model it names (unless the configuration sets a price), with surcharges
+/// (llms/anthropic/cost_calculation.py).
+fn priced(admitted: &Admitted, answer: &Answer, usage: &Usage) -> Cost {
+    let deployment = &admitted.deployment;
+    let pricing = deployment.pricing_for(answer.model.as_deref());
+    let mut cost = pricing.map(|pricing| spend::cost(&pricing, usage)).unwrap_or_default();
+    let entry = deployment.model_info.get("provider_specific_entry");
+    for word in answer.surcharges.iter().flatten() {
+        let factor = entry.and_then(|entry| entry.get(word)).and_then(serde_json::Value::as_f64).unwrap_or(1.0);
+        for part in [&mut cost.input, &mut cost.output, &mut cost.cache_read, &mut cost.cache_creation, &mut cost.total]
+        {
+            *part *= factor;
+        }
+    }
+    cost
+}
+
+/// US dollars; a model without a price costs nothing.
+pub(super) fn price(admitted: &Admitted, usage: &Usage) -> Cost {
+    admitted.deployment.pricing.as_ref().map(|pricing| spend::cost(pricing, usage)).unwrap_or_default()
+}
+
+pub(super) fn log(admitted: &Admitted, usage: Option<&Usage>, cost: Option<&Cost>, provider_ms: f64) -> CallLog {
+    CallLog {
+        model_group: Some(admitted.group.clone()),
+        deployment_id: Some(admitted.deployment.id.clone()),
+        provider: Some("anthropic"),
+        prompt_tokens: usage.map(|usage| usage.prompt),
+        completion_tokens: usage.map(|usage| usage.completion),
+        cost: cost.map(|cost| cost.total),
+        provider_ms: Some(provider_ms),
+    }
+}
+
+async fn stream(call: Call, admitted: Admitted, answer: upstream::Response, clock: Clock) -> Reply {
+    let mut headers = headers::stream(&call, &admitted, &answer.headers, &clock);
+    let provider_ms = clock.provider_ms;
+    let mut relay = Relay::new(admitted, answer, provider_ms);
+    match relay.first().await {
+        First::Stream => {
+            headers::push_event_stream(&mut headers);
+            let log = relay.known();
+            Reply { status: StatusCode::OK, headers, body: ReplyBody::Stream(Box::new(relay)), log }
+        }
+        First::Failed(failure) => {
+            headers.push(("content-type".into(), "application/json".into()));
+            let body = ReplyBody::Full(failure.body(Dialect::Anthropic));
+            Reply { status: failure.status, headers, body, log: relay.known() }
+        }
+        First::Answer(status, body) => {
+            headers.push(("content-type".into(), "application/json".into()));
+            Reply { status, headers, body: ReplyBody::Full(body.into()), log: relay.known() }
+        }
+    }
+}
+
+fn refuse(call: &Call, admitted: &Admitted, mut failure: Failure, sent: &Instant) -> Reply {
+    let headers = headers::error(call, admitted);
+    if call.snapshot.settings.call_id_in_error_body {
+        let id = headers.iter().find(|(name, _)| name == "x-litellm-call-id").map(|(_, id)| id.clone());
+        failure.extra.insert("litellm_call_id".into(), id.into());
+    }
+    if let Some(id) = call.head.header("x-request-id").filter(|id| !id.is_empty()) {
+        failure.extra.insert("request_id".into(), id.into());
+    }
+    let log = log(admitted, None, None, millis(sent));
+    Reply { status: failure.status, headers, body: ReplyBody::Full(failure.body(Dialect::Anthropic)), log }
+}
+
+fn millis(since: &Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1000.0
+}

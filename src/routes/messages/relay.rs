@@ -1,0 +1,185 @@
+//! A streamed answer on its way to the caller: bytes as they come, pings into silence, one error event when the
+//! provider breaks off. Dropping it aborts the provider's answer.
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::{
+    Admitted,
+    execute::{Framing, log, price},
+};
+use crate::{
+    error::{Dialect, Failure},
+    providers::anthropic::{
+        error,
+        stream::{PING, Restamper, Tail, UsageNote, first_chunk_error},
+    },
+    routes::{CallLog, EventStream},
+    upstream::{Body, Failed, Response},
+};
+
+/// `litellm.anthropic_sse_ping_interval_seconds`.
+const PING_EVERY: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(15) };
+
+/// How a stream begins. LiteLLM waits for the first chunk before it answers.
+pub(super) enum First {
+    Stream,
+    /// broken before anything came: an ordinary error answer
+    Failed(Failure),
+    /// the provider's first chunk was an error with a status of its own
+    Answer(StatusCode, Vec<u8>),
+}
+
+pub(super) struct Relay {
+    admitted: Admitted,
+    body: Body,
+    framing: Framing,
+    restamper: Restamper,
+    usage: UsageNote,
+    tail: Tail,
+    /// ready for the caller, in order
+    ready: VecDeque<Bytes>,
+    ended: bool,
+    /// the provider's silence is measured over pings
+    last_bytes: Instant,
+    provider_ms: f64,
+}
+
+enum Piece {
+    Bytes(Bytes),
+    Ping,
+    End,
+    Failed(Failed),
+}
+
+impl Relay {
+    pub(super) fn new(admitted: Admitted, answer: Response, provider_ms: f64) -> Self {
+        let restamper = Restamper::new(admitted.group.clone());
+        Self {
+            framing: Framing::of(&answer.headers),
+            admitted,
+            body: answer.body,
+            restamper,
+            usage: UsageNote::default(),
+            tail: Tail::default(),
+            ready: VecDeque::new(),
+            ended: false,
+            last_bytes: Instant::now(),
+            provider_ms,
+        }
+    }
+
+    /// Waits for the first chunk (or the first ping).
+    pub(super) async fn first(&mut self) -> First {
+        match self.piece().await {
+            Piece::Failed(failed) => {
+                self.ended = true;
+                return First::Failed(error::stream_broken(&self.broken(&failed)));
+            }
+            Piece::Bytes(bytes) => {
+                let out = self.take(bytes);
+                if let Some((code, body)) = first_chunk_error(&out) {
+                    self.ended = true;
+                    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                    return First::Answer(status, body);
+                }
+                self.give(out);
+            }
+            Piece::Ping => self.ready.push_back(PING),
+            Piece::End => self.end(),
+        }
+        First::Stream
+    }
+
+    /// What is known of the call so far.
+    pub(super) fn known(&self) -> CallLog {
+        let usage = &self.usage.usage;
+        log(&self.admitted, Some(usage), Some(&price(&self.admitted, usage)), self.provider_ms)
+    }
+
+    async fn piece(&mut self) -> Piece {
+        let silence_ends = self.last_bytes + self.admitted.timeout;
+        let ping_at = Instant::now() + PING_EVERY;
+        tokio::select! {
+            biased;
+            chunk = self.body.chunk() => match chunk {
+                Some(Ok(bytes)) => {
+                    self.last_bytes = Instant::now();
+                    Piece::Bytes(bytes)
+                }
+                Some(Err(failed)) => Piece::Failed(failed),
+                None => Piece::End,
+            },
+            () = tokio::time::sleep_until(silence_ends.min(ping_at)) => {
+                if silence_ends <= ping_at { Piece::Failed(Failed::Timeout(self.admitted.timeout)) } else { Piece::Ping }
+            }
+        }
+    }
+
+    /// Received bytes become the caller's.
+    fn take(&mut self, bytes: Bytes) -> Bytes {
+        self.usage.push(&bytes);
+        self.restamper.push(bytes)
+    }
+
+    fn give(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.tail.push(&bytes);
+            self.ready.push_back(bytes);
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        let rest = self.restamper.finish();
+        self.give(rest);
+    }
+
+    /// The event a broken stream ends with (`AnthropicErrorSseFrame`).
+    fn break_off(&mut self, failed: &Failed) {
+        self.ended = true;
+        let body = error::stream_broken(&self.broken(failed)).body(Dialect::Anthropic);
+        let mut frame = self.tail.seal();
+        frame.extend_from_slice(b"event: error\ndata: ");
+        frame.extend_from_slice(&body);
+        frame.extend_from_slice(b"\n\n");
+        self.ready.push_back(frame.into());
+    }
+
+    fn broken(&self, failed: &Failed) -> String {
+        match failed {
+            Failed::Timeout(_) => "Timeout on reading data from socket".into(),
+            _ => self.framing.cut(self.body.received()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl EventStream for Relay {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(bytes);
+            }
+            if self.ended {
+                return None;
+            }
+            match self.piece().await {
+                Piece::Bytes(bytes) => {
+                    let out = self.take(bytes);
+                    self.give(out);
+                }
+                // LiteLLM's timer does not look at frames: neither the tail nor the restamper hears of its own pings
+                Piece::Ping => return Some(PING),
+                Piece::End => self.end(),
+                Piece::Failed(failed) => self.break_off(&failed),
+            }
+        }
+    }
+
+    fn log(&self) -> CallLog {
+        self.known()
+    }
+}
