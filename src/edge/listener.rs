@@ -1,7 +1,7 @@
 //! Builds and runs the server: one proxy service on all listeners, one io service beside it, and the signals.
 use std::{
     fs, io,
-    net::{TcpListener, ToSocketAddrs},
+    net::{SocketAddr, ToSocketAddrs},
     os::unix::fs::FileTypeExt,
     sync::Arc,
     time::Duration,
@@ -18,7 +18,10 @@ use pingora::{
         listening::Service,
     },
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpSocket,
+    signal::unix::{SignalKind, signal},
+};
 
 use super::{front::Front, phases::Proxy, state::Edge, version};
 
@@ -101,7 +104,7 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
 fn check_listeners(edge: &Edge) -> Result<(), StartError> {
     for address in &edge.config.listen {
         let tried = address.to_socket_addrs().and_then(|mut found| match found.next() {
-            Some(found) => TcpListener::bind(found).map(drop),
+            Some(found) => try_bind(found),
             None => Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no such address")),
         });
         tried.map_err(|source| StartError::Listen { address: address.clone(), source })?;
@@ -115,6 +118,13 @@ fn check_listeners(edge: &Edge) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// Binds without listening: nobody may connect to a socket that is about to go away.
+fn try_bind(address: SocketAddr) -> io::Result<()> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)
 }
 
 /// A streamed request holds two sockets, and the usual soft limit of 1024 files is 500 of them: the hard limit is used,

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -22,9 +25,21 @@ use litellm_rust::{
 pub(crate) const MASTER: &str = "sk-test-master";
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A port nobody listens on now. Below the range that outgoing connections and `bind(0)` take theirs from: a port of
+/// that range could be gone again before it is used.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 40) as u16 * 25;
+    loop {
+        let port = 21_000 + (start + TRIED.fetch_add(1, Ordering::Relaxed)) % 1000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
+
+/// A port where nobody ever listens.
+pub(crate) const NOBODY: u16 = 1;
 
 /// Waits until `check` is true, at most `limit`.
 pub(crate) fn eventually(limit: Duration, what: &str, mut check: impl FnMut() -> bool) {

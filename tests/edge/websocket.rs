@@ -1,7 +1,7 @@
 //! WebSocket upgrades pass through as tunnels, also where Python answers at once (cloudflare/pingora#946).
 use std::io::{Read, Write};
 
-use crate::support::{Client, FakePython, free_port, start_edge};
+use crate::support::{Client, FakePython, NOBODY, start_edge};
 
 const HANDSHAKE: &str = "GET /v1/realtime?model=x HTTP/1.1\r\nHost: edge\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -45,6 +45,39 @@ fn data_flows_both_ways_fifty_times() {
 }
 
 #[test]
+fn an_answer_that_is_there_at_once_does_not_end_the_tunnel() {
+    // the race itself: the 101 can be read before the request's end was taken note of
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let _ = stream.write_all(
+                    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n",
+                );
+                let mut seen = Vec::new();
+                let mut buffer = [0; 1024];
+                while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                    seen.extend_from_slice(&buffer[..read]);
+                    if seen.ends_with(b"ping") {
+                        let _ = stream.write_all(b"pong");
+                    }
+                }
+            });
+        }
+    });
+    let edge = start_edge(None, |config| config.python = Some(format!("http://127.0.0.1:{port}").parse().unwrap()));
+    for round in 0..30 {
+        let mut client = Client::to(edge.port);
+        client.send(HANDSHAKE);
+        assert_eq!(client.head().unwrap().status, 101, "round {round}");
+        client.send("ping");
+        assert_eq!(client.bytes(4).as_deref(), Some(&b"pong"[..]), "round {round}");
+    }
+}
+
+#[test]
 fn a_refused_handshake_is_an_ordinary_answer() {
     let python = FakePython::start(|_, stream| {
         stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno").is_ok()
@@ -60,7 +93,7 @@ fn a_refused_handshake_is_an_ordinary_answer() {
 
 #[test]
 fn a_handshake_without_python_fails_like_any_request() {
-    let edge = start_edge(Some(free_port()), |_| {});
+    let edge = start_edge(Some(NOBODY), |_| {});
     let mut client = Client::to(edge.port);
     client.send(HANDSHAKE);
     assert_eq!(client.answer().unwrap().status, 503);
