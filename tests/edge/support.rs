@@ -139,8 +139,9 @@ impl Request {
         self.headers().iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
+    /// The edge's own questions: whether Python is there, and which version it is.
     pub(crate) fn is_probe(&self) -> bool {
-        self.line().starts_with("GET /health/liveliness ")
+        self.header("user-agent") == Some("litellm-rust")
     }
 }
 
