@@ -102,7 +102,8 @@ pub(crate) fn build(
     let id = model_info
         .and_then(|info| info.get("id"))
         .map_or_else(|| generate_model_id(model_group, params), |node| node.value.python_str());
-    let info = prices.get(&inferred.model).unwrap_or_default();
+    // LiteLLM looks for `provider/model` before `model` (utils.py `_get_potential_model_names`)
+    let info = prices.get(litellm_model).or_else(|| prices.get(&inferred.model)).unwrap_or_default();
     let price = |key: &str| number(key).or_else(|| info.get(key).and_then(serde_json::Value::as_f64));
     let pricing = price("input_cost_per_token").map(|input| Pricing {
         input,
