@@ -37,9 +37,11 @@ fn no_root_path(snapshot: &Snapshot) -> Result<(), Decline> {
 
 fn readiness_head(_: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
     no_root_path(snapshot)?;
-    // `allow_public_health_readiness_details`: the long answer is Python's
-    let details = |key: &str| key.ends_with("allow_public_health_readiness_details");
-    if snapshot.declines.iter().any(|reason| details(&reason.key)) { Err(Decline::Setting) } else { Ok(()) }
+    // the long answer, and 200 without a database, are Python's
+    let steers = |key: &str| {
+        key.ends_with("allow_public_health_readiness_details") || key.ends_with("allow_requests_on_db_unavailable")
+    };
+    if snapshot.declines.iter().any(|reason| steers(&reason.key)) { Err(Decline::Setting) } else { Ok(()) }
 }
 
 fn readiness(call: &Call) -> Execution {
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
     use crate::{routes::Services, store::Health, telemetry::Metrics, upstream::Client};
 
-    fn call(health: DatabaseHealth) -> Call {
+    fn call(health: DatabaseHealth, test: &str) -> Call {
         let head = Head {
             method: Method::GET,
             path: "/health/readiness".into(),
@@ -76,7 +78,7 @@ mod tests {
         };
         let state = Health::default();
         state.set(health);
-        let path = std::env::temp_dir().join(format!("health-{}-{health:?}.yaml", std::process::id()));
+        let path = std::env::temp_dir().join(format!("health-{}-{test}-{health:?}.yaml", std::process::id()));
         std::fs::write(&path, "model_list: []\n").unwrap();
         let snapshot = crate::config::load(&path, &HashMap::new());
         std::fs::remove_file(&path).unwrap();
@@ -103,7 +105,7 @@ mod tests {
             (DatabaseHealth::NotConfigured, 200, "Not connected"),
             (DatabaseHealth::Disconnected, 503, "disconnected"),
         ] {
-            let call = call(health);
+            let call = call(health, "readiness");
             (READINESS.admit_head)(&call.head, &call.snapshot).unwrap();
             let reply = (READINESS.admit)(call).unwrap().await;
             let ReplyBody::Full(body) = reply.body else { panic!("a stream") };
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn details_are_pythons() {
-        let call = call(DatabaseHealth::Connected);
+        let call = call(DatabaseHealth::Connected, "details");
         let mut snapshot = Snapshot::clone(&call.snapshot);
         let key = "general_settings.allow_public_health_readiness_details".to_owned();
         snapshot.declines.push(crate::config::ConfigDecline { decline: Decline::Setting, key });
