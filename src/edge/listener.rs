@@ -1,7 +1,7 @@
 //! Builds and runs the server: one proxy service on all listeners, one io service beside it, and the signals.
 use std::{
     fs, io,
-    net::{TcpListener, ToSocketAddrs},
+    net::{SocketAddr, ToSocketAddrs},
     os::unix::fs::FileTypeExt,
     sync::Arc,
     time::Duration,
@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
     listeners::tls::TlsSettings,
-    protocols::http::v2::server::default_h2_options,
     proxy::http_proxy,
     server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, configuration::ServerConf},
     services::{
@@ -19,9 +18,12 @@ use pingora::{
         listening::Service,
     },
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpSocket,
+    signal::unix::{SignalKind, signal},
+};
 
-use super::{phases::Proxy, state::Edge, version};
+use super::{front::Front, phases::Proxy, state::Edge, version};
 
 /// How long after the last answer the edge waits for a request that was just being read.
 const SETTLE: Duration = Duration::from_millis(30);
@@ -64,14 +66,12 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
 
-    let mut proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
     let mut options = HttpServerOptions::default();
-    options.h2c = true;
     options.keepalive_request_limit = Some(config.keepalive_requests);
     options.h2_idle_timeout = Some(config.client_idle_timeout);
-    proxy.server_options = Some(options);
-    proxy.h2_options = Some(default_h2_options());
-    let mut service = Service::new("edge".to_owned(), proxy);
+    let proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
+    let front = Front::new(proxy, &options, config.client_idle_timeout);
+    let mut service = Service::new("edge".to_owned(), front);
     for address in &config.listen {
         match &config.tls {
             None => service.add_tcp(address),
@@ -92,6 +92,7 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     io.threads = Some(1);
     server.add_service(io);
 
+    raise_file_limit();
     let python = config.python.as_ref().map(ToString::to_string);
     tracing::info!(listen = ?config.listen, unix_socket = ?config.unix_socket, python, "edge starts");
     server.run(RunArgs { shutdown_signal: Box::new(Watch { edge: edge.clone(), signals }) });
@@ -103,7 +104,7 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
 fn check_listeners(edge: &Edge) -> Result<(), StartError> {
     for address in &edge.config.listen {
         let tried = address.to_socket_addrs().and_then(|mut found| match found.next() {
-            Some(found) => TcpListener::bind(found).map(drop),
+            Some(found) => try_bind(found),
             None => Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no such address")),
         });
         tried.map_err(|source| StartError::Listen { address: address.clone(), source })?;
@@ -117,6 +118,30 @@ fn check_listeners(edge: &Edge) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// Binds without listening: nobody may connect to a socket that is about to go away.
+fn try_bind(address: SocketAddr) -> io::Result<()> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)
+}
+
+/// A streamed request holds two sockets, and the usual soft limit of 1024 files is 500 of them: the hard limit is used,
+/// as servers do.
+#[allow(unsafe_code)] // two calls on a local struct; there is no safe way in std
+fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read or write `limit`, which outlives them
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+        }
+    };
+    if !raised {
+        tracing::warn!("the limit on open files could not be raised");
+    }
 }
 
 fn clean_up(edge: &Edge) {

@@ -8,6 +8,7 @@ mod bind;
 mod body;
 pub mod decide;
 pub mod drain;
+mod front;
 pub mod health;
 mod hygiene;
 mod listener;

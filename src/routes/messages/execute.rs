@@ -10,7 +10,6 @@ use super::{
     relay::{First, Relay},
 };
 use crate::{
-    config::list_price,
     error::{Dialect, Failure},
     providers::anthropic::{
         error,
@@ -182,12 +181,8 @@ fn json(call: &Call, admitted: &Admitted, body: &[u8], sent: &Instant) -> Reply 
 /// (llms/anthropic/cost_calculation.py).
 fn priced(admitted: &Admitted, answer: &Answer, usage: &Usage) -> Cost {
     let deployment = &admitted.deployment;
-    let served = answer.model.as_deref().filter(|model| *model != deployment.model);
-    let other = served.filter(|_| deployment.pricing == list_price(&deployment.model)).and_then(list_price);
-    let mut cost = match &other {
-        Some(pricing) => spend::cost(pricing, usage),
-        None => price(admitted, usage),
-    };
+    let pricing = deployment.pricing_for(answer.model.as_deref());
+    let mut cost = pricing.map(|pricing| spend::cost(&pricing, usage)).unwrap_or_default();
     let entry = deployment.model_info.get("provider_specific_entry");
     for word in answer.surcharges.iter().flatten() {
         let factor = entry.and_then(|entry| entry.get(word)).and_then(serde_json::Value::as_f64).unwrap_or(1.0);
