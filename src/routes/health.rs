@@ -37,9 +37,11 @@ fn no_root_path(snapshot: &Snapshot) -> Result<(), Decline> {
 
 fn readiness_head(_: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
     no_root_path(snapshot)?;
-    // `allow_public_health_readiness_details`: the long answer is Python's
-    let details = |key: &str| key.ends_with("allow_public_health_readiness_details");
-    if snapshot.declines.iter().any(|reason| details(&reason.key)) { Err(Decline::Setting) } else { Ok(()) }
+    // the long answer, and 200 without a database, are Python's
+    let steers = |key: &str| {
+        key.ends_with("allow_public_health_readiness_details") || key.ends_with("allow_requests_on_db_unavailable")
+    };
+    if snapshot.declines.iter().any(|reason| steers(&reason.key)) { Err(Decline::Setting) } else { Ok(()) }
 }
 
 fn readiness(call: &Call) -> Execution {
@@ -57,4 +59,70 @@ fn reply(status: StatusCode, body: &'static str) -> Execution {
     let headers = vec![("content-type".into(), "application/json".to_owned())];
     let body = ReplyBody::Full(bytes::Bytes::from_static(body.as_bytes()));
     Box::pin(std::future::ready(Reply { status, headers, body, log: CallLog::default() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Arc, time::Instant};
+
+    use super::*;
+    use crate::{routes::Services, store::Health, telemetry::Metrics, upstream::Client};
+
+    fn call(health: DatabaseHealth, test: &str) -> Call {
+        let head = Head {
+            method: Method::GET,
+            path: "/health/readiness".into(),
+            query: None,
+            headers: http::HeaderMap::new(),
+            client: None,
+        };
+        let state = Health::default();
+        state.set(health);
+        let path = std::env::temp_dir().join(format!("health-{}-{test}-{health:?}.yaml", std::process::id()));
+        std::fs::write(&path, "model_list: []\n").unwrap();
+        let snapshot = crate::config::load(&path, &HashMap::new());
+        std::fs::remove_file(&path).unwrap();
+        Call {
+            head: Arc::new(head),
+            params: Arc::default(),
+            policy: Arc::default(),
+            body: bytes::Bytes::new(),
+            snapshot: Arc::new(snapshot.unwrap().snapshot),
+            services: Arc::new(Services {
+                upstream: Client::new(),
+                metrics: Metrics::new().unwrap(),
+                health: Arc::new(state),
+            }),
+            started: Instant::now(),
+            now: std::time::SystemTime::now(),
+        }
+    }
+
+    #[tokio::test]
+    async fn readiness_says_what_litellm_says() {
+        for (health, status, db) in [
+            (DatabaseHealth::Connected, 200, "connected"),
+            (DatabaseHealth::NotConfigured, 200, "Not connected"),
+            (DatabaseHealth::Disconnected, 503, "disconnected"),
+        ] {
+            let call = call(health, "readiness");
+            (READINESS.admit_head)(&call.head, &call.snapshot).unwrap();
+            let reply = (READINESS.admit)(call).unwrap().await;
+            let ReplyBody::Full(body) = reply.body else { panic!("a stream") };
+            assert_eq!(
+                (reply.status.as_u16(), body),
+                (status, format!(r#"{{"status":"healthy","db":"{db}"}}"#).into())
+            );
+        }
+    }
+
+    #[test]
+    fn details_are_pythons() {
+        let call = call(DatabaseHealth::Connected, "details");
+        let mut snapshot = Snapshot::clone(&call.snapshot);
+        let key = "general_settings.allow_public_health_readiness_details".to_owned();
+        snapshot.declines.push(crate::config::ConfigDecline { decline: Decline::Setting, key });
+        assert_eq!((READINESS.admit_head)(&call.head, &snapshot), Err(Decline::Setting));
+        assert_eq!((LIVELINESS.admit_head)(&call.head, &snapshot), Ok(()));
+    }
 }

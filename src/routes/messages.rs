@@ -183,5 +183,6 @@ fn judge_group(group: &ModelGroup) -> Result<(), Decline> {
 }
 
 #[cfg(test)]
-#[path = "messages/messages_tests.rs"]
+mod admission_tests;
+#[cfg(test)]
 mod messages_tests;

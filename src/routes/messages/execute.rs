@@ -65,8 +65,8 @@ async fn again_without_thinking(
     first: Result<Response, Failed>,
 ) -> Result<Response, Failure> {
     let (status, text) = match judge(admitted, first).await? {
-        Judged::Good(answer) => return Ok(answer),
-        Judged::Refused(status, text) => (status, text),
+        Ok(answer) => return Ok(answer),
+        Err((status, text)) => (status, text),
     };
     if !error::is_thinking_refused(status, &text, admitted.outgoing.wants_binding_error) {
         return Err(error::refused(status, &text, &admitted.group));
@@ -76,27 +76,25 @@ async fn again_without_thinking(
     };
     let second = send(call, admitted, body.into()).await;
     match judge(admitted, second).await? {
-        Judged::Good(answer) => Ok(answer),
-        Judged::Refused(status, text) => Err(error::refused(status, &text, &admitted.group)),
+        Ok(answer) => Ok(answer),
+        Err((status, text)) => Err(error::refused(status, &text, &admitted.group)),
     }
 }
 
-enum Judged {
-    Good(Response),
-    Refused(u16, String),
-}
+/// A 2xx answer, or a refusal: status and text.
+type Judged = Result<Response, (u16, String)>;
 
 async fn judge(admitted: &Admitted, answer: Result<Response, Failed>) -> Result<Judged, Failure> {
     let sent = Instant::now();
     let answer = answer.map_err(|failed| broken(admitted, &failed, "", &sent))?;
     if answer.status.is_success() {
-        return Ok(Judged::Good(answer));
+        return Ok(Ok(answer));
     }
     let status = answer.status.as_u16();
     let framing = Framing::of(&answer.headers);
     let mut incoming = answer.body;
     match incoming.read(MOST_BODY).await {
-        Ok(body) => Ok(Judged::Refused(status, String::from_utf8_lossy(&body).into_owned())),
+        Ok(body) => Ok(Err((status, String::from_utf8_lossy(&body).into_owned()))),
         Err(failed) => Err(broken(admitted, &failed, &framing.cut(incoming.received()), &sent)),
     }
 }
