@@ -43,13 +43,16 @@ async fn provider(listener: TcpListener, answer: Value) -> Option<(String, Strin
         for frame in frames {
             let end = if answer.get("raw").is_some() { "" } else { "\n\n" };
             let data = format!("{}{end}", frame.as_str().unwrap());
-            socket.write_all(format!("{:x}\r\n{data}\r\n", data.len()).as_bytes()).await.ok()?;
+            // the reader may have gone after an error
+            let _gone = socket.write_all(format!("{:x}\r\n{data}\r\n", data.len()).as_bytes()).await;
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         match answer["then"].as_str() {
             Some("cut") => return Some(request),
             Some("stall") => tokio::time::sleep(std::time::Duration::from_millis(600)).await,
-            _ => socket.write_all(b"0\r\n\r\n").await.ok()?,
+            _ => {
+                let _gone = socket.write_all(b"0\r\n\r\n").await;
+            }
         }
         return Some(request);
     }
@@ -97,6 +100,15 @@ async fn read_request(socket: &mut TcpStream) -> Option<(String, String)> {
             return None;
         }
     }
+}
+
+thread_local! {
+    /// one a test (each has its own thread and runtime): loading the system's roots is slow
+    static CLIENT: Client = Client::new();
+}
+
+fn client() -> Client {
+    CLIENT.with(Client::clone)
 }
 
 fn snapshot(base: &str) -> Snapshot {
@@ -153,10 +165,11 @@ fn call(snapshot: Snapshot, body: &Value, path_model: Option<&str>) -> Call {
     Call {
         head: Arc::new(head(&[("x-litellm-call-id", "call-1")])),
         params: Arc::new(params),
+        policy: Arc::default(),
         body: body.to_string().into(),
         snapshot: Arc::new(snapshot),
         services: Arc::new(Services {
-            upstream: Client::new(),
+            upstream: client(),
             metrics: crate::telemetry::Metrics::new().unwrap(),
             health: Arc::default(),
         }),
@@ -345,7 +358,6 @@ async fn requests_are_sent_as_the_gateway_sends_them() {
             Some(reason) if reason.starts_with("declined") => {}
             Some(difference) => wrong.push(format!("{}\n    {difference}", case["name"])),
         }
-        assert!(!(case["reply"]["status"] != 200 && wrong.is_empty() && native > cases.len()), "{case}");
     }
     assert!(wrong.is_empty(), "{}\n{} wrong", wrong.join("\n"), wrong.len());
     assert!(native >= 45, "only {native} of {} requests are native", cases.len());
