@@ -514,4 +514,41 @@ REQUESTS.update({"stream_" + name: ({**request, "stream": True}, sse(ROLE, HELLO
     "defaults": {**HI, "model": "defaults"},
 }.items()})
 
-SHAPES = {"responses": RESPONSES, "streams": STREAMS, "errors": ERRORS, "requests": REQUESTS}
+FP = {"system_fingerprint": "fp_1", "service_tier": "default"}
+MORE = {
+    "unpriced": ({**HI, "model": "compat"}, reply(top={"model": "my-local-model"})),
+    "unpriced_stream": ({**USAGE, "model": "compat"}, sse(*[f.replace("gpt-4o-2024-08-06", "my-local-model") for f in (ROLE, HELLO, STOP, USAGE_CHUNK)], DONE)),
+    "priced_by_answer": (HI, reply(top={"model": "gpt-4o-2024-05-13"})),
+    "priced_by_answer_mini": (HI, reply(top={"model": "gpt-4o-mini"})),
+    "priced_by_answer_unknown": (HI, reply(top={"model": "zzz"})),
+    "priced_by_answer_stream": (USAGE, sse(*[f.replace("gpt-4o-2024-08-06", "gpt-4o-2024-05-13") for f in (ROLE, HELLO, STOP, USAGE_CHUNK)], DONE)),
+    "tier_stream": (USAGE, sse(*[chunk(d, f, top={"service_tier": "priority"}) for d, f in (({"role": "assistant", "content": "a"}, None), ({}, "stop"))], USAGE_CHUNK, DONE)),
+    "obfuscation_fingerprint": (USAGE, sse(chunk({"role": "assistant", "content": "", "refusal": None}, top={**FP, "obfuscation": "xx", "usage": None}, choice={"logprobs": None}), chunk({"content": "Hi"}, top={**FP, "obfuscation": "yyy", "usage": None}, choice={"logprobs": None}), chunk({}, "stop", top={**FP, "obfuscation": "z", "usage": None}, choice={"logprobs": None}), chunk(top={"choices": [], "usage": DETAILS, **FP, "obfuscation": ""}), DONE)),
+    "unknown_rich": (STREAM, sse(chunk({"role": "assistant", "content": "a", "zz": 1, "nul": None}, top={**FP, "weird": {"a": None}, "nul": None}, choice={"cc": {"b": None}, "nul": None}), chunk({}, "stop", top={**FP, "weird": 1}, choice={"cc": 2}), DONE)),
+    "openrouter": (USAGE, sse(ROLE, HELLO, STOP, chunk({"role": "assistant", "content": ""}, top={"usage": {**FULL, "cost": 0.5}}), DONE)),
+    "openrouter_plain": (STREAM, sse(ROLE, HELLO, STOP, chunk({"role": "assistant", "content": ""}, top={"usage": {**FULL, "cost": 0.5}}), DONE)),
+    "tool_no_arguments": (STREAM, sse(ROLE, chunk({"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": {"name": "f"}}]}), chunk({}, "tool_calls"), DONE)),
+    "tool_usage": (USAGE, sse(ROLE, chunk({"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}), chunk({}, "tool_calls"), chunk(top={"choices": [], "usage": DETAILS}), DONE)),
+    "reasoning_usage": (USAGE, sse(chunk({"role": "assistant", "content": "", "reasoning_content": "because"}), HELLO, STOP, chunk(top={"choices": [], "usage": DETAILS}), DONE)),
+    "usage_deepseek": (USAGE, sse(ROLE, HELLO, STOP, chunk(top={"choices": [], "usage": {**FULL, "prompt_cache_hit_tokens": 6, "prompt_cache_miss_tokens": 13}}), DONE)),
+    "usage_text_tokens": (USAGE, sse(ROLE, HELLO, STOP, chunk(top={"choices": [], "usage": {**FULL, "completion_tokens_details": {"text_tokens": 7}}}), DONE)),
+    "param_429": (HI, error(429, param="x", code="y")),
+    "param_500": (HI, error(500, param="x", code="y")),
+    "param_404": (HI, error(404, param="x", code="y")),
+    "param_422": (HI, error(422, param="x", code="y")),
+    "invalid_403": (HI, error(403, type="invalid_request_error", param="x")),
+    "invalid_500": (HI, error(500, type="invalid_request_error", param="x")),
+    "error_in_200_code_null": (HI, {"json": {"error": {"message": "bad thing", "code": None}}}),
+    "error_in_200_message_null": (HI, {"json": {"error": {"message": None, "code": 503}}}),
+    "error_in_200_code_200": (HI, {"json": {"error": {"message": "odd", "code": 200}}}),
+    "secret_in_message": (HI, error(401, message="Incorrect API key provided: sk-proj-abcdefghijklmnopqrstuvwxyz0123456789. See /etc/passwd and http://10.0.0.1:8000/x", type="invalid_request_error", code="invalid_api_key")),
+    "path_in_message": (HI, error(500, message="Traceback (most recent call last):\n  File \"/srv/app/main.py\", line 3, in f\nValueError: x")),
+    "host_in_message": (HI, error(503, message="no route to internal-host.svc.cluster.local:8080 for user bob@example.com")),
+    "x_request_id_only": (HI, {**reply(), "headers": {"x-request-id": "req_1"}}),
+    "x_request_id_only_stream": (STREAM, {**sse(ROLE, HELLO, STOP, DONE), "headers": {"x-request-id": "req_1"}}),
+    "content_length_cut": (STREAM, {"body": ROLE + "\n\n" + HELLO + "\n\n", "headers": {"content-type": "text/event-stream"}, "then": "cut"}),
+    "gzip_stream": (STREAM, {"body": "\n\n".join((ROLE, HELLO, STOP, DONE)) + "\n\n", "headers": {"content-type": "text/event-stream", "content-encoding": "gzip"}}),
+    "duplicate_headers": (HI, {**reply(), "headers": {"x-a": "1, 2", "x-empty": "", "x-none": "None"}}),
+}
+
+SHAPES = {"more": MORE, "responses": RESPONSES, "streams": STREAMS, "errors": ERRORS, "requests": REQUESTS}

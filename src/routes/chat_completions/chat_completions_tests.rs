@@ -347,6 +347,11 @@ async fn streams_are_the_gateways() {
     all(include_str!("../../../tests/golden/chat/streams.json"), &skipped).await;
 }
 
+#[tokio::test]
+async fn prices_tiers_and_rare_shapes_are_the_gateways() {
+    all(include_str!("../../../tests/golden/chat/more.json"), &[]).await;
+}
+
 /// What Python refused or rewrote in ways not built declines; the rest is sent as Python sends it.
 #[tokio::test]
 async fn requests_are_sent_as_the_gateway_sends_them() {
