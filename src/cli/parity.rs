@@ -1,70 +1,119 @@
-//! `litellm-rust parity ...`: arguments and files of the parity suite.
+//! `litellm-rust parity ...`: arguments in, exit code out. Codes: 0 green, 1 red, 2 usage, 3 infrastructure, 4 inconclusive.
 use std::{
     net::{SocketAddr, ToSocketAddrs},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 use crate::{
+    manifest::{digest::SOURCE_DIGEST, schema},
     parity::{
         canary::Canaries,
-        case,
+        evidence, gateway,
+        managed::{Managed, PROVIDER_KEY},
         provider::Provider,
         redis::Redis,
-        report::{self, Report, Verdict},
+        report,
         rows::Rows,
-        run::{Phase, Runner},
-        tolerated::{Tolerated, glob},
-        verdict::judge,
+        run::Runner,
+        suite::{self, Builds, Selection, SuiteError},
     },
+    routes::litellm_headers::LITELLM_VERSION,
     secret::Secret,
 };
 
-/// Runs the same cases against the Python gateway and the edge, and compares.
+/// Drive the Python gateway and the edge with the same cases and compare.
 #[derive(Debug, Subcommand)]
 pub enum ParityCommand {
     /// Run cases and compare; writes reports and, for whole routes, evidence
-    Run(RunArgs),
+    Run(Box<RunArgs>),
+    /// May this route be native? 0 yes, 1 no, 4 there is no usable evidence
+    CanFlip(CanFlipArgs),
+    /// Stop the reference that `run --keep` left running
+    Down(SuiteArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SuiteArgs {
+    /// Folder of the suite
+    #[arg(long, env = "LITELLM_PARITY_SUITE", default_value = "parity-tests")]
+    pub suite: PathBuf,
+    /// Data and logs of the reference [default: a folder in the system's temporary folder, one per suite]
+    #[arg(long, env = "LITELLM_PARITY_STATE")]
+    pub state: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// only this route (may be given more than once)
+    #[command(flatten)]
+    pub place: SuiteArgs,
+    /// Only this route (may be given more than once)
     #[arg(long)]
     pub route: Vec<String>,
-    /// only cases whose file name matches, `*` is any text
+    /// Only cases whose file name matches; `*` is any text
     #[arg(long, default_value = "*")]
     pub case: String,
-    /// folder of the suite
-    #[arg(long, default_value = "parity-tests")]
-    pub suite: PathBuf,
-    /// a running Python gateway (needs --edge and --provider-port)
-    #[arg(long, requires = "edge")]
+    /// Leave the reference running for the next run
+    #[arg(long)]
+    pub keep: bool,
+    /// Manifest for the edge [default: routes.toml in the suite's folder]
+    #[arg(long)]
+    pub routes: Option<PathBuf>,
+    /// The edge's binary [default: this one]
+    #[arg(long)]
+    pub edge_binary: Option<PathBuf>,
+    /// A running Python gateway; with --edge nothing is started
+    #[arg(long, requires_all = ["edge", "provider_port"])]
     pub python: Option<String>,
-    /// a running edge
+    /// A running edge
     #[arg(long, requires = "python")]
     pub edge: Option<String>,
-    /// the port both gateways' config expects the scripted provider on
-    #[arg(long, default_value_t = 0)]
-    pub provider_port: u16,
-    /// where reports go
-    #[arg(long, default_value = "parity-tests/out")]
-    pub out: PathBuf,
-    #[arg(
-        long,
-        env = "LITELLM_MASTER_KEY",
-        hide_env_values = true,
-        default_value = "sk-parity-master",
-        hide_default_value = true
-    )]
-    pub master_key: String,
-    /// all differences of failed cases, not only the first ones
+    /// With --python: the port on which both gateways' config.yaml has the scripted provider
     #[arg(long)]
+    pub provider_port: Option<u16>,
+    /// With --python: the Python gateway's database; rows are compared
+    #[arg(long, requires = "python", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// With --python: host:port of the Python gateway's Redis; keys are compared
+    #[arg(long, requires = "python")]
+    pub redis: Option<String>,
+    /// With --python: the edge's log, scanned for keys and prompts
+    #[arg(long, requires = "python")]
+    pub edge_log: Option<PathBuf>,
+    /// Master key of both sides
+    #[arg(long, env = "PARITY_MASTER_KEY", hide_env_values = true, default_value = "sk-parity-master")]
+    pub master_key: String,
+    /// Folder for report.json, junit.xml and edge.log [default: out in the suite's folder]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Where the JUnit report goes instead
+    #[arg(long)]
+    pub junit: Option<PathBuf>,
+    /// Write no evidence
+    #[arg(long)]
+    pub no_evidence: bool,
+    /// Show all differences of failed cases
+    #[arg(long, short)]
     pub verbose: bool,
 }
+
+#[derive(Debug, Args)]
+pub struct CanFlipArgs {
+    pub route: String,
+    /// Folder of the suite
+    #[arg(long, env = "LITELLM_PARITY_SUITE", default_value = "parity-tests")]
+    pub suite: PathBuf,
+    /// The manifest whose versions and max_age count
+    #[arg(long, default_value = "routes.toml")]
+    pub routes: PathBuf,
+}
+
+const INFRASTRUCTURE: u8 = 3;
+const USAGE: u8 = 2;
 
 /// Runs one command.
 pub fn main(command: ParityCommand) -> ExitCode {
@@ -72,83 +121,152 @@ pub fn main(command: ParityCommand) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("parity: {error}");
-            return ExitCode::from(3);
+            return ExitCode::from(INFRASTRUCTURE);
         }
     };
     let result = match command {
-        ParityCommand::Run(args) => runtime.block_on(run(args)),
+        ParityCommand::Run(args) => runtime.block_on(run(&args)),
+        ParityCommand::CanFlip(args) => can_flip(&args),
+        ParityCommand::Down(args) => runtime.block_on(down(&args)),
     };
-    match result {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("parity: {error:#}");
-            ExitCode::from(3)
+    // a connection that hangs in a case must not hold the exit
+    runtime.shutdown_background();
+    ExitCode::from(result.unwrap_or_else(|error| {
+        eprintln!("parity: {error:#}");
+        match error.downcast_ref::<SuiteError>() {
+            Some(SuiteError::Run(_) | SuiteError::Io { .. }) | None => INFRASTRUCTURE,
+            Some(_) => USAGE,
         }
-    }
+    }))
 }
 
-async fn run(args: RunArgs) -> anyhow::Result<u8> {
-    let mut cases = case::load(&args.suite.join("cases"))?;
-    cases.retain(|case| {
-        (args.route.is_empty() || args.route.contains(&case.route))
-            && glob(&args.case, case.name.rsplit('/').next().unwrap_or_default())
-    });
-    if cases.is_empty() {
-        bail!("no case matches");
+fn can_flip(args: &CanFlipArgs) -> anyhow::Result<u8> {
+    let text = std::fs::read_to_string(&args.routes).with_context(|| args.routes.display().to_string())?;
+    let routes = schema::parse(&args.routes.display().to_string(), &text)?;
+    Ok(match evidence::can_flip(&args.suite, &routes, &args.route, SystemTime::now()) {
+        Ok(text) => {
+            println!("{text}");
+            0
+        }
+        Err((code, why)) => {
+            println!("{why}");
+            code
+        }
+    })
+}
+
+async fn down(args: &SuiteArgs) -> anyhow::Result<u8> {
+    Managed::new(&args.suite, &state(args)?, Secret::new(""))?.down().await?;
+    Ok(0)
+}
+
+/// One state folder per suite: two checkouts do not meet.
+fn state(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
+    if let Some(state) = &args.state {
+        return std::path::absolute(state).context("--state");
     }
-    let tolerated = std::fs::read_to_string(args.suite.join("tolerated.toml")).unwrap_or_default();
-    let tolerated = Tolerated::parse(&tolerated)?;
-    let (Some(python), Some(edge)) = (&args.python, &args.edge) else { bail!("--python and --edge") };
-    let provider = Provider::start(args.provider_port).await?;
+    let suite = args.suite.canonicalize().with_context(|| args.suite.display().to_string())?;
+    let digest = crate::manifest::digest::bytes(suite.as_os_str().as_encoded_bytes());
+    Ok(std::env::temp_dir().join(format!("litellm-parity-{}", digest.get(..12).unwrap_or_default())))
+}
+
+async fn run(args: &RunArgs) -> anyhow::Result<u8> {
+    let selection = Selection::read(&args.place.suite, &args.route, &args.case)?;
+    let out = args.out.clone().unwrap_or_else(|| args.place.suite.join("out"));
+    std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    let mut managed = Managed::new(&args.place.suite, &state(&args.place)?, Secret::new(&args.master_key))?;
+    let result = tokio::select! {
+        result = whole_run(args, &selection, &out, &mut managed) => result,
+        signal = interrupted() => Err(anyhow::anyhow!("stopped by {signal}")),
+    };
+    let stopped = if args.python.is_none() { managed.stop(args.keep).await } else { Ok(()) };
+    let code = result?;
+    stopped?;
+    Ok(code)
+}
+
+async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &mut Managed) -> anyhow::Result<u8> {
+    let say = |text: &str| eprintln!("parity: {text}");
     let master_key = Secret::new(&args.master_key);
-    let canaries = Canaries::new([("the master key", master_key.clone())]);
-    let rows = match std::env::var("DATABASE_URL") {
-        Ok(url) => Some(Rows::connect(&Secret::new(url)).await?),
-        Err(_) => None,
+    let canaries =
+        Canaries::new([("the master key", master_key.clone()), ("the provider's key", Secret::new(PROVIDER_KEY))]);
+    let mut runner = match (&args.python, &args.edge) {
+        (Some(python), Some(edge)) => {
+            let rows = match &args.database_url {
+                Some(url) => Some(Rows::connect(&Secret::new(url)).await.context("--database-url")?),
+                None => None,
+            };
+            let redis = match &args.redis {
+                Some(address) => Some(Redis::connect(address).await.context("--redis")?),
+                None => None,
+            };
+            Runner {
+                python: address(python)?,
+                edge: address(edge)?,
+                provider: Provider::start(args.provider_port.unwrap_or_default()).await.context("--provider-port")?,
+                master_key,
+                canaries: canaries.clone(),
+                rows,
+                own_database: false,
+                redis,
+                edge_log: args.edge_log.clone(),
+            }
+        }
+        _ => {
+            say("starting the reference (the first time takes a minute or two)");
+            let provider = managed.start().await?;
+            let binary = match &args.edge_binary {
+                Some(binary) => binary.clone(),
+                None => std::env::current_exe().context("this binary's path")?,
+            };
+            let routes = args.routes.clone().unwrap_or_else(|| args.place.suite.join("routes.toml"));
+            let log = out.join("edge.log");
+            let edge = managed.start_edge(&binary, &routes, &log).await?;
+            Runner {
+                python: managed.python(),
+                edge,
+                provider,
+                master_key,
+                canaries: canaries.clone(),
+                rows: Some(Rows::connect(&managed.database_url()).await.context("postgres")?),
+                own_database: true,
+                redis: Some(Redis::connect(&managed.redis()).await.context("redis")?),
+                edge_log: Some(log),
+            }
+        }
     };
-    let redis = match std::env::var("REDIS_PORT") {
-        Ok(port) => Some(Redis::connect(&format!("127.0.0.1:{port}")).await?),
-        Err(_) => None,
+    let key = &runner.master_key;
+    let builds = Builds {
+        litellm_version: gateway::litellm_version(runner.python, key, LITELLM_VERSION).await?,
+        source_digest: gateway::edge_digest(runner.edge, key, SOURCE_DIGEST, Duration::from_secs(30)).await?,
     };
-    let mut runner = Runner {
-        python: address(python)?,
-        edge: address(edge)?,
-        provider,
-        master_key,
-        canaries: canaries.clone(),
-        rows,
-        own_database: true,
-        redis,
-        edge_log: None,
-    };
-    let a = runner.phase(Phase::Python, &cases, |_| ()).await?;
-    let b = runner.phase(Phase::Noise, &cases, |_| ()).await?;
-    let c = runner.phase(Phase::Edge, &cases, |_| ()).await?;
-    let mut results = Vec::new();
-    for (((case, a), b), c) in cases.iter().zip(&a.cases).zip(&b.cases).zip(&c.cases) {
-        results.push(judge(case, a, b, c, &tolerated));
-    }
-    std::fs::create_dir_all(&args.out)?;
-    let report = Report {
-        schema: 1,
-        result: Verdict::Red,
-        litellm_version: "?".into(),
-        source_digest: None,
-        started: String::new(),
-        finished: String::new(),
-        routes: report::count(&results),
-        complaints: vec![],
-        cases: results,
-    };
-    std::fs::write(args.out.join("report.json"), report::json(&report, &canaries)?)?;
+    let report = suite::run(&mut runner, selection, &builds, say).await?;
+    let canaries = selection.cases.iter().fold(canaries, |canaries, case| canaries.of_case(case));
+    suite::write_reports(&report, &canaries, out, args.junit.as_deref())?;
     print!("{}", report::terminal(&report, &canaries, args.verbose));
+    if builds.source_digest.is_none() {
+        say("the edge does not say which build it is: no evidence is written");
+    } else if !args.no_evidence {
+        for written in suite::write_evidence(&report, selection, &args.place.suite)? {
+            say(&format!("evidence: {written}"));
+        }
+    }
     Ok(report.result.exit_code())
+}
+
+async fn interrupted() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => "SIGINT",
+        _ = terminated.recv() => "SIGTERM",
+    }
 }
 
 fn address(url: &str) -> anyhow::Result<SocketAddr> {
     let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-    rest.to_socket_addrs()
-        .ok()
-        .and_then(|mut found| found.next())
-        .with_context(|| format!("{url}: not http://host:port"))
+    match rest.to_socket_addrs().ok().and_then(|mut found| found.next()) {
+        Some(address) => Ok(address),
+        None => bail!("{url}: must be http://host:port"),
+    }
 }

@@ -14,7 +14,6 @@ use crate::{
     manifest::{ManifestHandle, handle::ALL_PYTHON_ENV},
     routes::{Decline, Services, table::NATIVE_ROUTES},
     secret::Secret,
-    store,
     telemetry::{self, LogFormat, Metrics},
     upstream,
 };
@@ -127,10 +126,9 @@ fn serve(options: Options) -> Result<()> {
     let metrics = Metrics::new().context("metrics")?;
     let config = Arc::new(open_config(&options)?);
     let manifest = open_manifest(&options, metrics.clone())?;
-    let health = Arc::new(store::Health::default());
     let services =
-        Arc::new(Services { upstream: upstream::Client::new(), metrics: metrics.clone(), health: health.clone() });
-    let hooks = hooks(&config, manifest.as_ref(), &health, &metrics);
+        Arc::new(Services { upstream: upstream::Client::new(), metrics: metrics.clone(), health: Arc::default() });
+    let hooks = hooks(&config, manifest.as_ref(), &metrics);
     let decider: Arc<dyn Decider> = match manifest {
         Some(manifest) => Arc::new(manifest),
         None => Arc::new(AllPython),
@@ -174,12 +172,7 @@ fn open_manifest(options: &Options, metrics: Metrics) -> Result<Option<ManifestH
 const UNGATED_ENV: &str = "LITELLM_EDGE_UNGATED";
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
-fn hooks(
-    config: &Arc<ConfigHandle>,
-    manifest: Option<&ManifestHandle>,
-    health: &Arc<store::Health>,
-    metrics: &Metrics,
-) -> Hooks {
+fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics: &Metrics) -> Hooks {
     let mut hooks = Hooks::default();
     let (watched, reload_metrics) = (config.clone(), metrics.clone());
     let reload = Arc::new(move || reload_config(&watched, &reload_metrics));
@@ -201,14 +194,6 @@ fn hooks(
                     tracing::error!("watching config.yaml failed");
                 }
             }
-        })
-    }));
-    let (watched, health) = (config.clone(), health.clone());
-    hooks.background.push(Box::new(move || {
-        let (watched, health) = (watched.clone(), health.clone());
-        Box::pin(async move {
-            let url = || watched.snapshot().database_url.clone();
-            health.watch(url, Duration::from_secs(2), Duration::from_secs(5)).await;
         })
     }));
     if let Some(manifest) = manifest {
@@ -281,6 +266,7 @@ fn without_config(env: &Env) -> Snapshot {
         group_order: Vec::new(),
         declines: vec![ConfigDecline { decline: Decline::Setting, key: "config.yaml".to_owned() }],
         other_names: true,
+        aliases: Default::default(),
         database_url: None,
     }
 }

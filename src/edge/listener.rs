@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
     listeners::tls::TlsSettings,
-    protocols::http::v2::server::default_h2_options,
     proxy::http_proxy,
     server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, configuration::ServerConf},
     services::{
@@ -21,7 +20,7 @@ use pingora::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{phases::Proxy, state::Edge};
+use super::{front::Front, phases::Proxy, state::Edge, version};
 
 /// How long after the last answer the edge waits for a request that was just being read.
 const SETTLE: Duration = Duration::from_millis(30);
@@ -64,14 +63,12 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
 
-    let mut proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
     let mut options = HttpServerOptions::default();
-    options.h2c = true;
     options.keepalive_request_limit = Some(config.keepalive_requests);
     options.h2_idle_timeout = Some(config.client_idle_timeout);
-    proxy.server_options = Some(options);
-    proxy.h2_options = Some(default_h2_options());
-    let mut service = Service::new("edge".to_owned(), proxy);
+    let proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
+    let front = Front::new(proxy, &options, config.client_idle_timeout);
+    let mut service = Service::new("edge".to_owned(), front);
     for address in &config.listen {
         match &config.tls {
             None => service.add_tcp(address),
@@ -92,6 +89,7 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     io.threads = Some(1);
     server.add_service(io);
 
+    raise_file_limit();
     let python = config.python.as_ref().map(ToString::to_string);
     tracing::info!(listen = ?config.listen, unix_socket = ?config.unix_socket, python, "edge starts");
     server.run(RunArgs { shutdown_signal: Box::new(Watch { edge: edge.clone(), signals }) });
@@ -117,6 +115,23 @@ fn check_listeners(edge: &Edge) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// A streamed request holds two sockets, and the usual soft limit of 1024 files is 500 of them: the hard limit is used,
+/// as servers do.
+#[allow(unsafe_code)] // two calls on a local struct; there is no safe way in std
+fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read or write `limit`, which outlives them
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+        }
+    };
+    if !raised {
+        tracing::warn!("the limit on open files could not be raised");
+    }
 }
 
 fn clean_up(edge: &Edge) {
@@ -196,6 +211,14 @@ impl BackgroundService for Io {
                 }
             });
         }
+        tokio::spawn({
+            let edge = edge.clone();
+            async move {
+                if let Some(target) = &edge.python {
+                    version::watch(&edge, target).await;
+                }
+            }
+        });
         tokio::spawn({
             let edge = edge.clone();
             async move {

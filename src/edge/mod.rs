@@ -8,6 +8,7 @@ mod bind;
 mod body;
 pub mod decide;
 pub mod drain;
+mod front;
 pub mod health;
 mod hygiene;
 mod listener;
@@ -19,6 +20,7 @@ mod replay;
 mod reply;
 mod state;
 mod tunnel;
+mod version;
 
 pub use bind::manifest_pages;
 pub use decide::{Decider, Decision};

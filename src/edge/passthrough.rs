@@ -3,7 +3,7 @@
 //! Unchanged: method, raw path and query, header names with their case, values, order, body bytes, status, answer.
 //! Changed, because HTTP or Pingora makes us (`tests/edge_passthrough.rs` has each):
 //! - hop-by-hop headers and those that `Connection` names are dropped; `Connection: keep-alive|close` is the edge's own
-//! - headers of the same name are moved together, behind the first of them
+//! - headers of the same name are moved together, behind the first of them; the last header takes the place of a dropped one
 //! - `Date` of an answer is the edge's; an answer without length becomes chunked; trailers are dropped
 //! - a fragment (`#...`) in the target is dropped; from h2, header names are lower-case and `:authority` becomes `Host`
 //! - `x-litellm-edge` is stripped from requests and set on answers
@@ -86,6 +86,22 @@ pub(super) fn classify(edge: &Edge, error: &Error) -> Option<EdgeError> {
             T::ConnectTimedout | T::ReadTimedout | T::WriteTimedout => EdgeError::PythonTimeout,
             _ => EdgeError::PythonCut,
         }),
+    }
+}
+
+/// Whether the connection to Python broke without a byte of an answer. A failed write says so too: Python has not had
+/// the whole request, so it cannot have acted on it.
+pub(super) fn unanswered(error: &Error) -> bool {
+    if error.esource() != &ErrorSource::Upstream {
+        return false;
+    }
+    match error.etype() {
+        ErrorType::WriteError => true,
+        // Pingora says only in words how far it got; a test holds it to them
+        ErrorType::ConnectionClosed | ErrorType::ReadError => {
+            error.context.as_ref().is_some_and(|context| context.as_str().ends_with("bytes already read: 0"))
+        }
+        _ => false,
     }
 }
 

@@ -38,6 +38,13 @@ pub struct Case {
     pub text: String,
 }
 
+impl Case {
+    /// The file's name without `.yaml`.
+    pub fn file(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or_default()
+    }
+}
+
 /// Who must serve the case on the edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
@@ -149,7 +156,7 @@ pub enum Then {
 }
 
 /// One answer of the scripted provider.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     pub status: Option<u16>,

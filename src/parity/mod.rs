@@ -3,12 +3,16 @@
 //!
 //! Pure: [`case`] (the format), [`observe`], [`normalise`], [`diff`], [`tolerated`], [`verdict`], [`canary`]. I/O:
 //! [`client`] and [`provider`] (raw HTTP/1.1, so that framing, header case and cuts are seen and made), [`rows`],
-//! [`redis`], [`run`] (the phases).
+//! [`redis`], [`gateway`] (who answers there), [`managed`] (starting and stopping the parts), [`run`] (the phases),
+//! [`suite`] (a whole run), [`evidence`].
 pub mod canary;
 pub mod case;
 pub mod client;
 pub mod diff;
+pub mod evidence;
+pub mod gateway;
 pub mod http1;
+pub mod managed;
 pub mod normalise;
 pub mod observe;
 pub mod provider;
@@ -16,5 +20,6 @@ pub mod redis;
 pub mod report;
 pub mod rows;
 pub mod run;
+pub mod suite;
 pub mod tolerated;
 pub mod verdict;

@@ -136,18 +136,8 @@ async fn serve(mut conn: Conn, shared: &Shared) {
 
 /// What a call gets that no answer was scripted for.
 fn unexpected() -> Answer {
-    Answer {
-        status: Some(500),
-        headers: Default::default(),
-        json: Some(serde_json::json!({"error": {"message": "no answer is scripted for this call", "type": "parity"}})),
-        body: None,
-        body_base64: None,
-        sse: None,
-        chunked: false,
-        delay_ms: 0,
-        frame_delay_ms: 0,
-        then: Then::End,
-    }
+    let error = serde_json::json!({"message": "no answer is scripted for this call", "type": "parity"});
+    Answer { status: Some(500), json: Some(serde_json::json!({ "error": error })), ..Answer::default() }
 }
 
 /// Gives one answer. `true`: the connection may be used again.

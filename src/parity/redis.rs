@@ -135,7 +135,7 @@ fn size_command(kind: &str) -> &'static str {
 }
 
 /// What a case did to Redis: `{key: {kind, value, ttl}}`. Counters are their growth, other values themselves; the time
-/// to live is its class in seconds, rounded up to the next ten. Pure. `elapsed_ms`: time between the dumps.
+/// to live is its class. Pure. `elapsed_ms`: time between the dumps.
 pub fn delta(before: &Dump, after: &Dump, elapsed_ms: i64) -> serde_json::Value {
     let mut out = serde_json::Map::new();
     for (key, entry) in after {
@@ -152,13 +152,23 @@ pub fn delta(before: &Dump, after: &Dump, elapsed_ms: i64) -> serde_json::Value 
             (Some(_), _) => "<unix time>".into(),
             (None, _) => entry.value.clone().into(),
         };
-        let ttl =
-            if entry.ttl_ms < 0 { "none".to_owned() } else { format!("{}s", (entry.ttl_ms + 9_999) / 10_000 * 10) };
+        let ttl = ttl_class(entry.ttl_ms);
         let mut key = key.clone();
         mask_minutes(&mut key);
         out.insert(key, serde_json::json!({"kind": entry.kind, "value": value, "ttl": ttl}));
     }
     serde_json::Value::Object(out)
+}
+
+/// A counter's time to live depends on when it was first used, its class does not.
+fn ttl_class(ms: i64) -> &'static str {
+    match ms {
+        ..0 => "none",
+        0..=60_000 => "60s",
+        60_001..=3_600_000 => "1h",
+        3_600_001..=86_400_000 => "1d",
+        _ => "long",
+    }
 }
 
 /// Float counters carry the noise of adding; 1e-9 of a dollar is none.

@@ -249,6 +249,7 @@ mod tests {
             python: Default::default(),
             edge: Default::default(),
             millis: [1, 2, 3],
+            repeated: false,
         };
         let judged = |tolerated| Judged { difference: difference.clone(), noise: false, tolerated };
         let cases = vec![

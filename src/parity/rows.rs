@@ -11,18 +11,15 @@ use sqlx::{Connection, PgConnection, Row};
 
 use crate::secret::Secret;
 
-/// The tables LiteLLM adds a call to, besides the spend logs.
-const DAILY: &[&str] = &[
-    "LiteLLM_DailyUserSpend",
-    "LiteLLM_DailyTeamSpend",
-    "LiteLLM_DailyTagSpend",
-    "LiteLLM_DailyModelUsage",
-    "LiteLLM_DailyGatewayRequests",
-];
+/// The daily tables that are compared. Not `DailyTagSpend` (written only every 14 s) and not `DailyGatewayRequests`
+/// (counts whatever reaches Python, the edge's own probes among it).
+const DAILY: &[&str] = &["LiteLLM_DailyUserSpend", "LiteLLM_DailyTeamSpend", "LiteLLM_DailyModelUsage"];
 
-/// Unchanged for this long: flushed (config.yaml: `proxy_batch_write_at: 1`).
-const QUIET: Duration = Duration::from_millis(2500);
-const PATIENCE: Duration = Duration::from_secs(15);
+/// LiteLLM writes every `proxy_batch_write_at` + 0..5 s, in order of the calls.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The model group of the call whose row says that everything before it is written.
+pub const MARKER: &str = "parity-marker";
 
 /// One connection to the gateway's database.
 pub struct Rows {
@@ -50,18 +47,27 @@ impl Rows {
         Ok(())
     }
 
-    /// Waits until nothing is written any more.
-    pub async fn settle(&mut self) -> sqlx::Result<()> {
+    /// Waits until the marker's row is there (request id `marker`), and in emptied daily tables its group's too. `false`:
+    /// it never came.
+    pub async fn settle(&mut self, marker: &str, emptied: bool) -> sqlx::Result<bool> {
+        let mut wanted: Vec<(&str, &str)> = vec![("LiteLLM_SpendLogs", marker)];
+        if emptied {
+            wanted.extend(DAILY.iter().map(|table| (*table, MARKER)));
+        }
         let started = Instant::now();
-        let (mut seen, mut since) = (self.totals().await?, Instant::now());
-        while since.elapsed() < QUIET && started.elapsed() < PATIENCE {
-            tokio::time::sleep(Duration::from_millis(250)).await;
-            let now = self.totals().await?;
-            if now != seen {
-                (seen, since) = (now, Instant::now());
+        while let Some((table, word)) = wanted.last() {
+            let sql = format!("SELECT count(*) FROM \"{table}\" t WHERE to_jsonb(t)::text LIKE '%' || $1 || '%'");
+            let found: i64 =
+                sqlx::query(sqlx::AssertSqlSafe(sql)).bind(*word).fetch_one(&mut self.conn).await?.try_get(0)?;
+            if found > 0 {
+                wanted.pop();
+            } else if started.elapsed() > PATIENCE {
+                return Ok(false);
+            } else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Rows per table and requests counted in them.
@@ -106,7 +112,8 @@ impl Rows {
 fn sums(rows: &[Value]) -> Value {
     let mut out = BTreeMap::from([("rows".to_owned(), rows.len() as f64)]);
     for (column, value) in rows.iter().filter_map(Value::as_object).flatten() {
-        if let Some(number) = value.as_f64() {
+        // measured times are no sums to compare
+        if let Some(number) = value.as_f64().filter(|_| !column.ends_with("_ms")) {
             *out.entry(column.clone()).or_default() += number;
         }
     }
@@ -117,7 +124,7 @@ fn sums(rows: &[Value]) -> Value {
 mod tests {
     #[test]
     fn numeric_columns_are_summed() {
-        let rows = [serde_json::json!({"a": 1, "b": "x"}), serde_json::json!({"a": 2.5, "b": "x"})];
+        let rows = [serde_json::json!({"a": 1, "b": "x", "time_ms": 5}), serde_json::json!({"a": 2.5, "b": "x"})];
         assert_eq!(super::sums(&rows), serde_json::json!({"rows": 2.0, "a": 3.5}));
     }
 }

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 
 use super::{
     canary::Canaries,
-    case::{Case, Key, KeyText, Request},
+    case::{Answer, Case, Key, KeyText, Request},
     client::{Response, send},
     http1::{Body, End, Head, elapsed_ms},
     normalise::{Context, normalise},
     observe,
     provider::Provider,
     redis::{self, Redis},
-    rows::Rows,
+    rows::{MARKER, Rows},
     verdict::Observed,
 };
 use crate::secret::Secret;
@@ -33,9 +33,14 @@ pub enum RunError {
     Redis(io::Error),
     #[error("postgres: {0}")]
     Postgres(#[from] sqlx::Error),
+    #[error("the Python gateway does not write its spend rows")]
+    NotFlushed,
     #[error("the edge's log: {0}")]
     Log(io::Error),
 }
+
+/// Keys that have not changed for so long are taken as final.
+const QUIET: Duration = Duration::from_millis(120);
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +73,46 @@ pub struct PhaseResult {
 }
 
 impl Runner {
+    /// The first case of each route, unseen: Python loads much of itself with the first call.
+    pub async fn warm_up(&mut self, cases: &[Case]) -> Result<(), RunError> {
+        let mut seen = std::collections::BTreeSet::new();
+        for case in cases.iter().filter(|case| seen.insert(case.route.as_str())) {
+            self.case(Phase::Python, case).await?;
+        }
+        let marker = self.mark().await?;
+        if let Some(rows) = &mut self.rows
+            && !rows.settle(&marker, false).await?
+        {
+            return Err(RunError::NotFlushed);
+        }
+        if let Some(redis) = &mut self.redis {
+            settled(redis).await.map_err(RunError::Redis)?;
+        }
+        Ok(())
+    }
+
+    /// A call to the Python gateway whose row marks the end of a phase; its request id.
+    async fn mark(&mut self) -> Result<String, RunError> {
+        let id = format!("chatcmpl-{}", uuid::Uuid::new_v4());
+        if self.rows.is_none() {
+            return Ok(id);
+        }
+        let answer = json!({"id": id, "object": "chat.completion", "created": 1, "model": MARKER,
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}});
+        self.provider.script(&[Answer { status: Some(200), json: Some(answer), ..Answer::default() }]);
+        let mut request = get("/v1/chat/completions", Key::Master);
+        request.method = "POST".into();
+        request.json = Some(json!({"model": MARKER, "messages": [{"role": "user", "content": "marker"}]}));
+        match send(self.python, &request, &self.master_key).await {
+            Ok(response) if response.status == 200 => Ok(id),
+            Ok(_) => Err(RunError::NotFlushed),
+            Err(source) => Err(RunError::Python { address: self.python, source }),
+        }
+    }
+
     /// Runs every case once.
-    pub async fn phase(
-        &mut self,
-        phase: Phase,
-        cases: &[Case],
-        mut progress: impl FnMut(&Case),
-    ) -> Result<PhaseResult, RunError> {
+    pub async fn phase(&mut self, phase: Phase, cases: &[Case]) -> Result<PhaseResult, RunError> {
         let phase_started = SystemTime::now();
         let mut before = BTreeMap::new();
         if let Some(rows) = &mut self.rows {
@@ -86,16 +124,21 @@ impl Runner {
         let mut started = Vec::with_capacity(cases.len());
         let mut observed = Vec::with_capacity(cases.len());
         for case in cases {
-            progress(case);
             started.push(SystemTime::now());
             observed.push(self.case(phase, case).await?);
         }
+        let marker = self.mark().await?;
         let mut totals = json!({});
         if let Some(rows) = &mut self.rows {
-            rows.settle().await?;
+            if !rows.settle(&marker, self.own_database).await? {
+                return Err(RunError::NotFlushed);
+            }
             totals = json!(growth(&before, &rows.totals().await?));
             let mut by_case: Vec<Vec<Value>> = cases.iter().map(|_| Vec::new()).collect();
             for log in rows.spend_logs(phase_started).await? {
+                if log.columns.get("request_id").and_then(Value::as_str) == Some(&marker) {
+                    continue;
+                }
                 let owner = started.iter().rposition(|start| unix(*start) <= log.started + 0.002);
                 if let Some(rows) = owner.and_then(|i| by_case.get_mut(i)) {
                     rows.push(log.columns);
@@ -217,14 +260,16 @@ async fn settled(redis: &mut Redis) -> io::Result<redis::Dump> {
     let values = |dump: &redis::Dump| dump.iter().map(|(k, e)| (k.clone(), e.value.clone())).collect::<Vec<_>>();
     let started = Instant::now();
     let mut last = redis.dump().await?;
-    loop {
-        tokio::time::sleep(Duration::from_millis(40)).await;
+    let mut quiet = Instant::now();
+    while quiet.elapsed() < QUIET && started.elapsed() < Duration::from_secs(2) {
+        tokio::time::sleep(Duration::from_millis(30)).await;
         let now = redis.dump().await?;
-        if values(&now) == values(&last) || started.elapsed() > Duration::from_millis(600) {
-            return Ok(now);
+        if values(&now) != values(&last) {
+            quiet = Instant::now();
         }
         last = now;
     }
+    Ok(last)
 }
 
 /// Reads the counter out of the text format.

@@ -28,6 +28,8 @@ struct Written {
     route: String,
     #[serde(default = "any")]
     case: String,
+    #[serde(default = "any")]
+    expect: String,
     r#where: String,
     why: String,
     until: String,
@@ -44,6 +46,8 @@ pub struct Entry {
     pub route: String,
     /// glob over file names of cases
     pub case: String,
+    /// glob over `expect` of cases: `native` leaves those alone that Python serves on both sides
+    pub expect: String,
     /// glob over paths of differences; also what is below a path
     pub location: String,
     pub why: String,
@@ -56,6 +60,19 @@ pub struct Entry {
 pub struct Tolerated {
     pub entries: Vec<Entry>,
 }
+
+/// What a difference was found in.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    pub route: &'a str,
+    /// file name of the case without `.yaml`
+    pub file: &'a str,
+    /// `native`, `passed` or `declined:<reason>`
+    pub expect: &'a str,
+}
+
+/// The subject of differences in what a whole phase wrote.
+pub const RUN: Subject<'static> = Subject { route: "run", file: "", expect: "" };
 
 /// Nothing may excuse these.
 const NEVER: &[&str] = &["expect.", "log."];
@@ -84,6 +101,7 @@ impl Tolerated {
             entries.push(Entry {
                 route: written.route,
                 case: written.case,
+                expect: written.expect,
                 location,
                 why: written.why,
                 until,
@@ -94,7 +112,7 @@ impl Tolerated {
     }
 
     /// Whether an entry allows this difference; notes that the entry was needed.
-    pub fn allows(&self, route: &str, case: &str, difference: &Difference) -> bool {
+    pub fn allows(&self, case: &Subject<'_>, difference: &Difference) -> bool {
         let path = &difference.path;
         if NEVER.iter().any(|never| path.starts_with(never)) {
             return false;
@@ -102,7 +120,9 @@ impl Tolerated {
         let mut allowed = false;
         // every entry that matches is in use, not only the first
         for entry in &self.entries {
-            if glob(&entry.route, route) && glob(&entry.case, case) && covers(&entry.location, path) {
+            let about =
+                glob(&entry.route, case.route) && glob(&entry.case, case.file) && glob(&entry.expect, case.expect);
+            if about && covers(&entry.location, path) {
                 entry.used.set(entry.used.get() + 1);
                 allowed = true;
             }
@@ -162,6 +182,7 @@ mod tests {
         until = "2027-01-01"
         [[tolerated]]
         route = "*"
+        expect = "native"
         where = "rows.LiteLLM_SpendLogs"
         why = "a reason that says something"
         until = "2020-01-01"
@@ -174,13 +195,15 @@ mod tests {
     #[test]
     fn entries_match_route_case_and_path() {
         let list = Tolerated::parse(LIST).unwrap();
-        assert!(list.allows("chat_completions", "tool_calls", &difference("response[1].header.x-foo")));
-        assert!(!list.allows("chat_completions", "tool_calls", &difference("response[1].header.x-foobar")));
-        assert!(!list.allows("chat_completions", "other", &difference("response[0].header.x-foo")));
-        assert!(!list.allows("messages", "tool_calls", &difference("response[0].header.x-foo")));
-        assert!(list.allows("messages", "x", &difference("rows.LiteLLM_SpendLogs[0].spend")));
-        assert!(!list.allows("messages", "x", &difference("rows.LiteLLM_SpendLogsX")));
-        assert!(!list.allows("messages", "x", &difference("expect.served_by")));
+        let allows = |route, file, expect, path: &str| list.allows(&Subject { route, file, expect }, &difference(path));
+        assert!(allows("chat_completions", "tool_calls", "passed", "response[1].header.x-foo"));
+        assert!(!allows("chat_completions", "tool_calls", "native", "response[1].header.x-foobar"));
+        assert!(!allows("chat_completions", "other", "native", "response[0].header.x-foo"));
+        assert!(!allows("messages", "tool_calls", "native", "response[0].header.x-foo"));
+        assert!(allows("messages", "x", "native", "rows.LiteLLM_SpendLogs[0].spend"));
+        assert!(!allows("messages", "x", "declined:model", "rows.LiteLLM_SpendLogs[0].spend"));
+        assert!(!allows("messages", "x", "native", "rows.LiteLLM_SpendLogsX"));
+        assert!(!allows("messages", "x", "native", "expect.served_by"));
     }
 
     #[test]
@@ -188,7 +211,8 @@ mod tests {
         let list = Tolerated::parse(LIST).unwrap();
         let complaints = list.complaints(date!(2026 - 11 - 22), |_| true);
         assert!(complaints[0].1.contains("does not occur") && complaints[1].1.contains("expired"), "{complaints:?}");
-        list.allows("chat_completions", "tool", &difference("response[0].header.x-foo"));
+        let subject = Subject { route: "chat_completions", file: "tool", expect: "native" };
+        list.allows(&subject, &difference("response[0].header.x-foo"));
         assert_eq!(list.complaints(date!(2026 - 11 - 22), |_| true).len(), 1);
         assert!(list.complaints(date!(2026 - 11 - 22), |_| false).is_empty());
     }

@@ -9,7 +9,7 @@ use super::{
     case::{Case, Expect},
     diff::{Difference, Kind, diff},
     observe::Raw,
-    tolerated::Tolerated,
+    tolerated::{Subject, Tolerated},
 };
 
 /// One case in one phase.
@@ -61,6 +61,8 @@ pub struct CaseResult {
     pub edge: Raw,
     /// of the three phases
     pub millis: [u64; 3],
+    /// the first look was disturbed by what arrived late; this is the second
+    pub repeated: bool,
 }
 
 impl CaseResult {
@@ -77,7 +79,8 @@ impl CaseResult {
 
 /// The verdict on one case.
 pub fn judge(case: &Case, python: &Observed, noise: &Observed, edge: &Observed, tolerated: &Tolerated) -> CaseResult {
-    let file = case.name.rsplit('/').next().unwrap_or_default();
+    let expect = case.expect.to_string();
+    let subject = Subject { route: &case.route, file: case.file(), expect: &expect };
     let mut found = diff(&python.tree, &edge.tree);
     found.extend(expectation(case, edge));
     found.extend(edge.leaks.iter().map(|leak| value("log.edge", Value::Null, leak.as_str().into())));
@@ -86,13 +89,13 @@ pub fn judge(case: &Case, python: &Observed, noise: &Observed, edge: &Observed, 
         diff(&python.tree, &noise.tree).into_iter().filter(|d| !d.kind.is_recorded_only()).collect();
     let mut differences: Vec<Judged> = Vec::new();
     for difference in found {
-        let tolerated = tolerated.allows(&case.route, file, &difference);
+        let tolerated = tolerated.allows(&subject, &difference);
         let noise = noisy.iter().any(|noisy| noisy.path == difference.path);
         differences.push(Judged { difference, noise, tolerated });
     }
     for difference in noisy {
         if !differences.iter().any(|judged| judged.difference.path == difference.path) {
-            let tolerated = tolerated.allows(&case.route, file, &difference);
+            let tolerated = tolerated.allows(&subject, &difference);
             differences.push(Judged { difference, noise: true, tolerated });
         }
     }
@@ -112,6 +115,7 @@ pub fn judge(case: &Case, python: &Observed, noise: &Observed, edge: &Observed, 
         python: python.raw.clone(),
         edge: edge.raw.clone(),
         millis: [python.millis, noise.millis, edge.millis],
+        repeated: false,
     }
 }
 

@@ -197,6 +197,8 @@ fn streams() {
 pub(crate) fn deployment(model: &str, known: bool, defaults: Value) -> Deployment {
     let model_info = if known { json!({"mode": "chat"}) } else { json!({}) };
     Deployment {
+        prices: Default::default(),
+        slots: Default::default(),
         id: "id-oa".into(),
         model_group: "oa".into(),
         provider: crate::config::Provider::OpenAi,

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    config::{Settings, openai_pricing},
+    config::{Settings, list_pricing},
     providers::openai::golden_tests::deployment,
     routes::{PathParams, Reply, ReplyBody, Services},
     secret::Secret,
@@ -122,7 +122,7 @@ fn snapshot(base: &str) -> Snapshot {
         let mut made = deployment(model, model == "gpt-4o", json!({}));
         made.id = id.into();
         made.model_group = group.into();
-        made.pricing = openai_pricing(model, None);
+        made.pricing = list_pricing(model, "openai");
         made.api_base = Some(base.to_owned());
         if group == "defaults" {
             made.default_params = json!({"temperature": 0.25, "max_tokens": 77}).as_object().cloned().unwrap();
@@ -139,6 +139,7 @@ fn snapshot(base: &str) -> Snapshot {
         groups.insert(name.clone(), Arc::new(ModelGroup { name, deployments: vec![Arc::new(made)] }));
     }
     Snapshot {
+        aliases: Default::default(),
         digest: String::new(),
         master_key: Some(Secret::new(KEY)),
         settings: Settings::default(),
@@ -163,6 +164,7 @@ fn head(headers: &[(&'static str, &str)]) -> Head {
 fn call(snapshot: Snapshot, body: &Value, path_model: Option<&str>) -> Call {
     let params: PathParams = path_model.map(|model| ("model", model.to_owned())).into_iter().collect();
     Call {
+        policy: Arc::default(),
         head: Arc::new(head(&[("x-litellm-call-id", "call-1")])),
         params: Arc::new(params),
         policy: Arc::default(),

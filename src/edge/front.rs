@@ -1,0 +1,107 @@
+//! The first bytes of a connection: HTTP/1.1 or HTTP/2 without TLS on the same port.
+//!
+//! Pingora's own detection waits for the 24 bytes of the HTTP/2 preface before it looks at any, without a time limit:
+//! a load balancer's `OPTIONS / HTTP/1.0` (22 bytes) would never be answered, and a silent connection never closed.
+//! Here the first byte that differs decides.
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use pingora::{
+    apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
+    protocols::{
+        Stream,
+        http::{
+            ServerSession,
+            v2::server::{H2Options, default_h2_options},
+        },
+        l4,
+    },
+    proxy::HttpProxy,
+    server::ShutdownWatch,
+};
+use tokio::io::AsyncReadExt;
+
+use super::phases::Proxy;
+
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Takes new connections and hands them on by what they speak.
+pub(super) struct Front {
+    http1: Arc<Spoken>,
+    http2: Arc<Spoken>,
+    /// how long a connection may stay silent before its first request
+    patience: Duration,
+}
+
+/// The one proxy, told beforehand what is spoken.
+struct Spoken {
+    proxy: Arc<HttpProxy<Proxy>>,
+    options: HttpServerOptions,
+}
+
+impl Front {
+    pub(super) fn new(proxy: HttpProxy<Proxy>, options: &HttpServerOptions, patience: Duration) -> Self {
+        let proxy = Arc::new(proxy);
+        let spoken = |h2c| {
+            let mut options = options.clone();
+            options.h2c = h2c;
+            Arc::new(Spoken { proxy: proxy.clone(), options })
+        };
+        Self { http1: spoken(false), http2: spoken(true), patience }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Front {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        if !(*stream).as_any().is::<l4::stream::Stream>() {
+            return self.http1.process_new(stream, shutdown).await; // TLS: ALPN has said
+        }
+        let mut stream = stream.into_any().downcast::<l4::stream::Stream>().ok()?;
+        let http2 = tokio::time::timeout(self.patience, speaks_http2(&mut stream)).await.ok()??;
+        let app = if http2 { &self.http2 } else { &self.http1 };
+        app.process_new(stream, shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.http1.proxy.http_cleanup().await;
+    }
+}
+
+/// `None`: closed. What was read is put back.
+async fn speaks_http2(stream: &mut l4::stream::Stream) -> Option<bool> {
+    let mut start = [0; PREFACE.len()];
+    let mut filled = 0;
+    loop {
+        let read = match stream.read(start.get_mut(filled..)?).await {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => read,
+        };
+        filled += read;
+        let seen = start.get(..filled)?;
+        let same = PREFACE.starts_with(seen);
+        if !same || filled == PREFACE.len() {
+            stream.rewind(seen);
+            return Some(same);
+        }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Spoken {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.proxy.process_new_http(session, shutdown).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        Some(default_h2_options())
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}

@@ -1,0 +1,217 @@
+//! A whole run: which cases, the three phases, the verdicts, the reports and the evidence.
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    canary::Canaries,
+    case::{self, Case, CaseError, Expect},
+    diff::diff,
+    evidence::{self, Origin},
+    report::{self, Report, Verdict},
+    run::{Phase, PhaseResult, RunError, Runner},
+    tolerated::{RUN, Tolerated, ToleratedError, glob},
+    verdict::{CaseResult, Outcome, judge},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SuiteError {
+    #[error(transparent)]
+    Case(#[from] CaseError),
+    #[error(transparent)]
+    Tolerated(#[from] ToleratedError),
+    #[error("no case matches")]
+    NoCase,
+    #[error("there is no route {0:?} in the suite")]
+    NoRoute(String),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub struct Selection {
+    pub cases: Vec<Case>,
+    pub tolerated: Tolerated,
+    /// routes of which every case runs
+    pub whole: BTreeSet<String>,
+    /// nothing was left out
+    pub everything: bool,
+}
+
+impl Selection {
+    /// Reads the suite; `routes` empty: all of them. `case`: glob over file names.
+    pub fn read(suite: &Path, routes: &[String], case: &str) -> Result<Self, SuiteError> {
+        let all = case::load(&suite.join("cases"))?;
+        let path = suite.join("tolerated.toml");
+        let tolerated = match std::fs::read_to_string(&path) {
+            Ok(text) => Tolerated::parse(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Tolerated::default(),
+            Err(source) => return Err(SuiteError::Io { path, source }),
+        };
+        if let Some(unknown) = routes.iter().find(|route| !all.iter().any(|case| case.route == **route)) {
+            return Err(SuiteError::NoRoute(unknown.clone()));
+        }
+        let mut whole: BTreeSet<String> = all.iter().map(|case| case.route.clone()).collect();
+        let total = all.len();
+        let selected = |one: &Case| (routes.is_empty() || routes.contains(&one.route)) && glob(case, one.file());
+        let (cases, left): (Vec<_>, Vec<_>) = all.into_iter().partition(selected);
+        for case in &left {
+            whole.remove(&case.route);
+        }
+        if cases.is_empty() {
+            return Err(SuiteError::NoCase);
+        }
+        let everything = cases.len() == total;
+        Ok(Self { cases, tolerated, whole, everything })
+    }
+}
+
+/// Builds of both sides, asserted before.
+#[derive(Debug, Clone)]
+pub struct Builds {
+    pub litellm_version: String,
+    /// `None`: the edge does not say; no evidence is written
+    pub source_digest: Option<String>,
+}
+
+/// Runs the selection. `say`: one line of progress.
+pub async fn run(
+    runner: &mut Runner,
+    selection: &Selection,
+    builds: &Builds,
+    mut say: impl FnMut(&str),
+) -> Result<Report, SuiteError> {
+    let started = now();
+    let Selection { cases, tolerated, .. } = selection;
+    say("warming the Python gateway up");
+    runner.warm_up(cases).await?;
+    let (mut results, phases) = three_phases(runner, cases, tolerated, &mut say).await?;
+    // what LiteLLM writes after it has answered may arrive late on a busy machine: such a case gets one more look
+    let again: Vec<Case> =
+        cases.iter().zip(&results).filter(|(_, result)| only_late(result)).map(|(case, _)| case.clone()).collect();
+    if !again.is_empty() {
+        say(&format!("{} cases moved by themselves: once more", again.len()));
+        let (second, _) = three_phases(runner, &again, tolerated, &mut say).await?;
+        for result in second {
+            if let Some(first) = results.iter_mut().find(|first| first.name == result.name) {
+                *first = CaseResult { repeated: true, ..result };
+            }
+        }
+    }
+    let mut complaints = Vec::new();
+    if runner.rows.is_some() {
+        complaints.extend(totals(&phases, tolerated));
+    }
+    let routes = report::count(&results);
+    let ran = |route: &str| selection.everything || (!route.contains('*') && selection.whole.contains(route));
+    let lists = tolerated.complaints(OffsetDateTime::now_utc().date(), ran);
+    complaints.extend(lists.into_iter().map(|(_, complaint)| complaint));
+    let worst = routes.values().map(report::RouteCounts::verdict).max().unwrap_or(Verdict::Inconclusive);
+    Ok(Report {
+        schema: 1,
+        result: if complaints.is_empty() { worst } else { Verdict::Red },
+        litellm_version: builds.litellm_version.clone(),
+        source_digest: builds.source_digest.clone(),
+        started,
+        finished: now(),
+        routes,
+        complaints,
+        cases: results,
+    })
+}
+
+async fn three_phases(
+    runner: &mut Runner,
+    cases: &[Case],
+    tolerated: &Tolerated,
+    say: &mut impl FnMut(&str),
+) -> Result<(Vec<CaseResult>, [PhaseResult; 3]), RunError> {
+    say(&format!("{} cases against the Python gateway", cases.len()));
+    let python = runner.phase(Phase::Python, cases).await?;
+    say("the same again, for the noise");
+    let noise = runner.phase(Phase::Noise, cases).await?;
+    say("the same against the edge");
+    let edge = runner.phase(Phase::Edge, cases).await?;
+    let mut results = Vec::with_capacity(cases.len());
+    for (((case, a), b), c) in cases.iter().zip(&python.cases).zip(&noise.cases).zip(&edge.cases) {
+        results.push(judge(case, a, b, c, tolerated));
+    }
+    Ok((results, [python, noise, edge]))
+}
+
+/// Only noise, or only what is written after the answer.
+fn only_late(result: &CaseResult) -> bool {
+    result.outcome != Outcome::Passed
+        && result.blamed().all(|judged| {
+            judged.noise || ["redis.", "rows."].iter().any(|late| judged.difference.path.starts_with(late))
+        })
+}
+
+/// The daily tables have no column that tells cases apart: they are compared by phase.
+fn totals([python, noise, edge]: &[PhaseResult; 3], tolerated: &Tolerated) -> Vec<String> {
+    let tree = |phase: &PhaseResult| json!({ "totals": phase.totals });
+    let noisy = diff(&tree(python), &tree(noise));
+    let mut complaints = Vec::new();
+    for difference in diff(&tree(python), &tree(edge)).into_iter().chain(noisy) {
+        if !difference.kind.is_recorded_only() && !tolerated.allows(&RUN, &difference) {
+            complaints.push(format!(
+                "{} {}: Python {}, edge or noise {}",
+                difference.path,
+                difference.kind,
+                json!(difference.python),
+                json!(difference.other)
+            ));
+        }
+    }
+    complaints
+}
+
+/// Writes the reports; the paths written.
+pub fn write_reports(report: &Report, canaries: &Canaries, out: &Path, junit: Option<&Path>) -> Result<(), SuiteError> {
+    let put =
+        |path: PathBuf, text: String| std::fs::write(&path, text).map_err(|source| SuiteError::Io { path, source });
+    std::fs::create_dir_all(out).map_err(|source| SuiteError::Io { path: out.to_owned(), source })?;
+    let json = report::json(report, canaries)
+        .map_err(|e| SuiteError::Io { path: out.to_owned(), source: io::Error::other(e) })?;
+    put(out.join("report.json"), json)?;
+    put(junit.map_or_else(|| out.join("junit.xml"), Path::to_owned), report::junit(report, canaries))
+}
+
+/// Writes the evidence of every route whose cases all ran; the routes written.
+pub fn write_evidence(report: &Report, selection: &Selection, suite: &Path) -> Result<Vec<String>, SuiteError> {
+    let Some(source_digest) = &report.source_digest else { return Ok(Vec::new()) };
+    let origin = Origin {
+        suite,
+        source_digest,
+        litellm_version: &report.litellm_version,
+        started: &report.started,
+        finished: &report.finished,
+    };
+    let mut written = Vec::new();
+    for (route, counts) in &report.routes {
+        // a route none of whose cases is native has nothing to prove
+        let native = selection.cases.iter().any(|case| case.route == *route && case.expect == Expect::Native);
+        if !native || !selection.whole.contains(route) {
+            continue;
+        }
+        // a complaint is about the run: no route of it is proven
+        let verdict = if report.complaints.is_empty() { counts.verdict() } else { Verdict::Red };
+        let io = |source| SuiteError::Io { path: suite.join("evidence"), source };
+        let record = evidence::record(&origin, route, verdict, *counts).map_err(io)?;
+        evidence::write(suite, &record).map_err(io)?;
+        written.push(format!("{route} {}", verdict.as_str()));
+    }
+    Ok(written)
+}
+
+fn now() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}

@@ -1,0 +1,13 @@
+//! The edge as its clients and the Python gateway see it, over real sockets: each trap of the proxy library and each
+//! promise has a test. One target, so that it is linked once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod failures;
+mod http2;
+mod native;
+mod passthrough;
+mod process;
+mod replay;
+mod routes;
+mod support;
+mod websocket;

@@ -1,0 +1,151 @@
+//! Native routes made for these tests: the edge is told which table to use.
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use litellm_rust::{
+    error::Dialect,
+    routes::{Call, CallLog, Decline, EventStream, Execution, NativeRoute, Reply, ReplyBody},
+};
+
+pub(crate) static TABLE: &[NativeRoute] = &[
+    route("echo", &["/echo"], true, echo),
+    route("slow", &["/slow"], true, slow),
+    route("events", &["/events"], true, events),
+    route("endless", &["/endless"], true, endless),
+    NativeRoute { methods: &[Method::GET], ..route("plain", &["/plain"], false, plain) },
+];
+
+const fn route(
+    id: &'static str,
+    paths: &'static [&'static str],
+    needs_body: bool,
+    admit: fn(Call) -> Result<Execution, Decline>,
+) -> NativeRoute {
+    NativeRoute {
+        id,
+        methods: &[Method::POST],
+        paths,
+        needs_body,
+        dialect: Dialect::OpenAi,
+        serves: "tests",
+        declines: &[Decline::Field, Decline::VirtualKey],
+        admit_head: |head, snapshot| litellm_rust::auth::identify(head, snapshot).map(|_| ()),
+        admit,
+    }
+}
+
+fn reply(body: impl Into<Bytes>) -> Reply {
+    Reply {
+        status: StatusCode::OK,
+        headers: vec![
+            (Cow::Borrowed("content-type"), "application/json".to_owned()),
+            (Cow::Owned("llm_provider-x-request-id".to_owned()), "req_1".to_owned()),
+        ],
+        body: ReplyBody::Full(body.into()),
+        log: CallLog { model_group: Some("group".to_owned()), ..CallLog::default() },
+    }
+}
+
+/// Gives the body back; a body with `decline` in its first bytes is not for this route.
+fn echo(call: Call) -> Result<Execution, Decline> {
+    if call.body.starts_with(b"decline") {
+        return Err(Decline::Field);
+    }
+    Ok(Box::pin(async move { reply(call.body) }))
+}
+
+fn plain(_: Call) -> Result<Execution, Decline> {
+    Ok(Box::pin(async { reply("plain") }))
+}
+
+/// Executions of `slow` that ran to their end.
+pub(crate) static SLOW_FINISHED: AtomicUsize = AtomicUsize::new(0);
+
+/// Answers after as many milliseconds as the body says.
+fn slow(call: Call) -> Result<Execution, Decline> {
+    let wait = String::from_utf8_lossy(&call.body).trim().parse().map_err(|_| Decline::Field)?;
+    Ok(Box::pin(async move {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        SLOW_FINISHED.fetch_add(1, Ordering::SeqCst);
+        reply("slow")
+    }))
+}
+
+/// Streams of `endless` that were dropped.
+pub(crate) static STREAMS_DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+struct Ticks {
+    left: usize,
+    every: Duration,
+    counts: bool,
+}
+
+#[async_trait::async_trait]
+impl EventStream for Ticks {
+    async fn next(&mut self) -> Option<Bytes> {
+        tokio::time::sleep(self.every).await;
+        self.left = self.left.checked_sub(1)?;
+        Some(Bytes::from(format!("data: {}\n\n", self.left)))
+    }
+
+    fn log(&self) -> CallLog {
+        CallLog { completion_tokens: Some(self.left as u64), ..CallLog::default() }
+    }
+}
+
+impl Drop for Ticks {
+    fn drop(&mut self) {
+        if self.counts {
+            STREAMS_DROPPED.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn stream(left: usize, every: Duration, counts: bool) -> Result<Execution, Decline> {
+    Ok(Box::pin(async move {
+        Reply {
+            status: StatusCode::OK,
+            headers: vec![(Cow::Borrowed("content-type"), "text/event-stream; charset=utf-8".to_owned())],
+            body: ReplyBody::Stream(Box::new(Ticks { left, every, counts })),
+            log: CallLog::default(),
+        }
+    }))
+}
+
+/// `<count> <milliseconds between>` events.
+fn events(call: Call) -> Result<Execution, Decline> {
+    let text = String::from_utf8_lossy(&call.body).into_owned();
+    let (count, every) = text.split_once(' ').ok_or(Decline::Field)?;
+    let (count, every) = (count.parse().map_err(|_| Decline::Field)?, every.parse().map_err(|_| Decline::Field)?);
+    stream(count, Duration::from_millis(every), false)
+}
+
+/// The first event at once, then silence for an hour: only watching the client shows that it has left.
+fn endless(_: Call) -> Result<Execution, Decline> {
+    struct Silence(Ticks);
+    #[async_trait::async_trait]
+    impl EventStream for Silence {
+        async fn next(&mut self) -> Option<Bytes> {
+            if self.0.left == 0 {
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+            }
+            self.0.next().await
+        }
+        fn log(&self) -> CallLog {
+            self.0.log()
+        }
+    }
+    Ok(Box::pin(async {
+        Reply {
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            body: ReplyBody::Stream(Box::new(Silence(Ticks { left: 1, every: Duration::ZERO, counts: true }))),
+            log: CallLog::default(),
+        }
+    }))
+}
