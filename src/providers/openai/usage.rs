@@ -31,7 +31,7 @@ fn integer(value: Raw<'_>) -> Option<u64> {
         Some(text) => text.trim().parse().ok()?,
         None => value.as_f64()?,
     };
-    (float >= 0.0 && float < 9e15).then_some(float as u64)
+    (0.0..9e15).contains(&float).then_some(float as u64)
 }
 
 fn detail<'m>(details: &'m Option<Members<'_>>, name: &str) -> Option<&'m str> {
