@@ -47,6 +47,27 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     })
 }
 
+/// Paths, private addresses and internal host names.
+const DETAILS: [&str; 4] = [
+    r#"/(?:etc|var|opt|usr|home|root|private|Users|tmp|mnt|srv)/[^\s'"\)\]}>,]+"#,
+    r#"[A-Za-z]:\\[^\s'"\)\]}>,]+"#,
+    r"\b(?:10(?:\.\d{1,3}){3}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2}|192\.168(?:\.\d{1,3}){2}|127(?:\.\d{1,3}){3})\b",
+    r"\b[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.(?:internal|local|corp|lan|intra|private)\b",
+];
+
+static INTERNAL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("(?i){}", DETAILS.join("|"))).ok());
+
+/// The text of an error as LiteLLM's proxy shows it (`redact_internal_details`): cut before a Python traceback, without
+/// credentials, paths, private addresses and internal host names.
+pub fn redact_internal_details(text: &str) -> String {
+    let text = match text.find("Traceback (most recent call last):") {
+        Some(at) => text.get(..at).unwrap_or_default().trim_end(),
+        None => text,
+    };
+    let Some(internal) = INTERNAL.as_ref() else { return REDACTED.into() };
+    internal.replace_all(&redact(text), REDACTED).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -145,6 +145,9 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             Some(model) => Some(Raw::as_str(model).ok_or(Decline::FieldType)?.into_owned()),
         };
         let group = resolve(&call, requested.as_deref())?;
+        if !call.policy.allows("openai") {
+            return Err(Decline::Provider);
+        }
         judge_group(group)?;
         let deployment = router::simple_shuffle(group, fastrand::f64()).ok_or(Decline::NoDeployment)?;
         let prepared = request::prepare(&body, deployment)?;

@@ -1,6 +1,7 @@
 //! hyper-util's pooled client behind a small face.
 use std::time::Duration;
 
+use super::decode::ContentDecoder;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
@@ -36,7 +37,7 @@ pub struct Response {
 pub struct Body {
     incoming: Incoming,
     timeout: Duration,
-    inflate: Option<Inflate>,
+    inflate: Option<ContentDecoder>,
     received: u64,
 }
 
@@ -96,7 +97,7 @@ impl Client {
             Ok(Ok(answer)) => answer,
         };
         let (head, incoming) = answer.into_parts();
-        let inflate = Inflate::of(&head.headers);
+        let inflate = inflate_of(&head.headers);
         let body = Body { incoming, timeout: request.timeout, inflate, received: 0 };
         Ok(Response { status: head.status, headers: head.headers, body })
     }
@@ -138,7 +139,8 @@ impl Body {
                 None => return Some(Ok(data)),
                 Some(inflate) => match inflate.push(&data) {
                     Ok(plain) if plain.is_empty() => {}
-                    plain => return Some(plain),
+                    Ok(plain) => return Some(Ok(plain.into())),
+                    Err(_) => return Some(Err(Failed::Cut)),
                 },
             }
         }
@@ -176,36 +178,11 @@ impl Body {
     }
 }
 
+/// Most bytes one received piece may decode to.
+const MAX_PIECE: usize = 64 << 20;
+
 /// `content-encoding: gzip | deflate`, undone piece by piece. Python's client does the same.
-#[derive(Debug)]
-enum Inflate {
-    Gzip(flate2::write::MultiGzDecoder<Vec<u8>>),
-    Zlib(flate2::write::ZlibDecoder<Vec<u8>>),
-}
-
-impl Inflate {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let encoding = headers.get(http::header::CONTENT_ENCODING)?.to_str().ok()?.trim().to_ascii_lowercase();
-        match encoding.as_str() {
-            "gzip" | "x-gzip" => Some(Inflate::Gzip(flate2::write::MultiGzDecoder::new(Vec::new()))),
-            "deflate" => Some(Inflate::Zlib(flate2::write::ZlibDecoder::new(Vec::new()))),
-            _ => None,
-        }
-    }
-
-    fn push(&mut self, data: &[u8]) -> Result<Bytes, Failed> {
-        use std::io::Write;
-        let written = match self {
-            Inflate::Gzip(decoder) => decoder.write_all(data).and_then(|()| decoder.flush()),
-            Inflate::Zlib(decoder) => decoder.write_all(data).and_then(|()| decoder.flush()),
-        };
-        let out = match self {
-            Inflate::Gzip(decoder) => decoder.get_mut(),
-            Inflate::Zlib(decoder) => decoder.get_mut(),
-        };
-        match written {
-            Ok(()) => Ok(std::mem::take(out).into()),
-            Err(_) => Err(Failed::Cut),
-        }
-    }
+fn inflate_of(headers: &HeaderMap) -> Option<ContentDecoder> {
+    let encoding = headers.get(http::header::CONTENT_ENCODING)?.to_str().ok()?;
+    Some(ContentDecoder::new(Some(encoding), MAX_PIECE)).filter(|decoder| !decoder.is_plain())
 }

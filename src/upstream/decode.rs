@@ -13,7 +13,12 @@ pub struct Undecodable;
 pub struct ContentDecoder {
     kind: Kind,
     limit: usize,
-    given: usize,
+}
+
+impl std::fmt::Debug for ContentDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ContentDecoder").field("plain", &self.is_plain()).finish()
+    }
 }
 
 enum Kind {
@@ -26,15 +31,15 @@ enum Kind {
 }
 
 impl ContentDecoder {
-    /// By the `content-encoding` header; anything but gzip and deflate is given on as it is. `limit`: most bytes of
-    /// the whole decoded body.
+    /// By the `content-encoding` header; anything but gzip and deflate is given on as it is. `limit`: most bytes
+    /// that one received piece may become.
     pub fn new(encoding: Option<&str>, limit: usize) -> Self {
         let kind = match encoding.map(|name| name.trim().to_ascii_lowercase()).as_deref() {
             Some("gzip" | "x-gzip") => Kind::Gzip(MultiGzDecoder::new(Vec::new())),
             Some("deflate") => Kind::Deflate,
             _ => Kind::Plain,
         };
-        Self { kind, limit, given: 0 }
+        Self { kind, limit }
     }
 
     /// Whether bytes are given on as they are.
@@ -59,8 +64,7 @@ impl ContentDecoder {
                 Kind::Zlib(decoder) => written(decoder, step, ZlibDecoder::get_mut)?,
                 Kind::Raw(decoder) => written(decoder, step, DeflateDecoder::get_mut)?,
             };
-            self.given = self.given.saturating_add(decoded.len());
-            if self.given > self.limit {
+            if out.len().saturating_add(decoded.len()) > self.limit {
                 return Err(Undecodable);
             }
             out.extend_from_slice(&decoded);

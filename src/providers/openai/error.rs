@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::python;
+use crate::error::redact::redact_internal_details;
 
 /// How far the provider got before the failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +161,7 @@ impl Fault {
             _ => None,
         };
         let from_body = class.kind == ClassKind::BadRequest || class.kind == ClassKind::ContentPolicy;
+        let has_param = from_body || matches!(class.kind, ClassKind::RateLimit | ClassKind::Internal);
         let kind = match class.kind {
             ClassKind::RateLimit => Some("throttling_error".to_owned()),
             _ if from_body => text("type"),
@@ -170,7 +172,7 @@ impl Fault {
             status,
             message,
             kind: Some(kind.unwrap_or_else(|| default_type(status).to_owned())),
-            param: from_body.then(|| text("param")).flatten(),
+            param: has_param.then(|| text("param")).flatten(),
             shows_timeout: true,
             bare: false,
         };
@@ -199,9 +201,12 @@ impl Fault {
             }
             None => {}
         }
-        if router.is_none() {
-            told.kind = None;
-            told.param = None;
+        match router {
+            Some(_) => told.message = redact_internal_details(&told.message),
+            None => {
+                told.kind = None;
+                told.param = None;
+            }
         }
         told
     }
@@ -276,7 +281,7 @@ impl Fault {
             return with("BadRequestError: ", ClassKind::BadRequest, status(400));
         }
         if has("Web server is returning an unknown error") || has("The server had an error processing your request.") {
-            return with("InternalServerError: ", ClassKind::Other, 500);
+            return with("InternalServerError: ", ClassKind::Internal, 500);
         }
         match self.status {
             None => with("APIConnectionError: APIConnectionError: ", ClassKind::Other, 500),
@@ -295,6 +300,7 @@ enum ClassKind {
     ContextWindow,
     ContentPolicy,
     BadRequest,
+    Internal,
     Other,
 }
 
@@ -312,7 +318,7 @@ static STATUSES: &[(u16, &str, ClassKind)] = &[
     (408, "Timeout: Timeout Error: ", ClassKind::Timeout),
     (422, "BadRequestError: ", ClassKind::BadRequest),
     (429, "RateLimitError: RateLimitError: ", ClassKind::RateLimit),
-    (500, "InternalServerError: InternalServerError: ", ClassKind::Other),
+    (500, "InternalServerError: InternalServerError: ", ClassKind::Internal),
     (502, "BadGatewayError: BadGatewayError: ", ClassKind::Other),
     (503, "ServiceUnavailableError: ServiceUnavailableError: ", ClassKind::Other),
     (504, "Timeout: Timeout Error: ", ClassKind::Timeout),

@@ -126,8 +126,7 @@ mod tests {
     fn what_needs_no_change_is_the_same_bytes() {
         let text =
             r#"[{"role" : "user", "content":[{"type":"text","text":"\u00e9","cache_control":null}], "x":{"y":null}}]"#;
-        let expected = text.replace("[{\"role\"", "[{\"role\"");
-        assert_eq!(rewritten(text).unwrap(), expected);
+        assert_eq!(rewritten(text).unwrap(), text);
         assert_eq!(rewritten("[]").unwrap(), "[]");
     }
 

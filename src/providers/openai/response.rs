@@ -131,7 +131,8 @@ fn error_in_answer(error: Raw<'_>) -> Option<Fault> {
             (Kind::String, _) => {
                 return Some(Fault::unmapped("'>=' not supported between instances of 'str' and 'int'"));
             }
-            _ => None,
+            // a status that is none: LiteLLM's last class
+            _ => Some(0),
         },
     };
     Some(Fault::plain(status, text))

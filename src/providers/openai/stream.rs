@@ -100,10 +100,9 @@ impl ChunkTransform {
         let id = chunk.top.some("id").map_or_else(|| format!("\"{}\"", new_id()), |id| id.text().to_owned());
         self.id = Some(id);
         self.fingerprint = chunk.top.some("system_fingerprint").map(|text| text.text().to_owned());
-        if let Some(model) = chunk.top.some("model").and_then(Raw::as_str).filter(|model| !model.is_empty()) {
-            if self.provider_model.as_deref() != Some(&*model) {
-                self.provider_model = Some(model.into_owned());
-            }
+        let model = chunk.top.some("model").and_then(Raw::as_str).filter(|model| !model.is_empty());
+        if let Some(model) = model.filter(|model| self.provider_model.as_deref() != Some(&**model)) {
+            self.provider_model = Some(model.into_owned());
         }
         let usage = chunk.top.some("usage").filter(|usage| usage.kind() == Kind::Object);
         if let Some(usage) = usage {

@@ -31,7 +31,7 @@ fn integer(value: Raw<'_>) -> Option<u64> {
         Some(text) => text.trim().parse().ok()?,
         None => value.as_f64()?,
     };
-    (float >= 0.0 && float < 9e15).then_some(float as u64)
+    (0.0..9e15).contains(&float).then_some(float as u64)
 }
 
 fn detail<'m>(details: &'m Option<Members<'_>>, name: &str) -> Option<&'m str> {
@@ -139,11 +139,18 @@ impl<'a> Usage<'a> {
         write_object(out, all);
     }
 
-    /// What the price is made of.
+    /// What the price is made of: details that name their text tokens are taken at their word, whatever the counts
+    /// beside them say (LiteLLM `generic_cost_per_token`).
     pub fn tokens(&self) -> spend::Usage {
+        let sum = |details: &Option<Members<'_>>, names: &[&str], total: u64| match count(details, "text_tokens") {
+            0 => total,
+            text => names.iter().fold(text, |sum, name| sum.saturating_add(count(details, name))),
+        };
+        let read = ["cached_tokens", "cache_creation_tokens", "audio_tokens", "image_tokens"];
+        let written = ["reasoning_tokens", "audio_tokens", "image_tokens"];
         spend::Usage {
-            prompt: self.prompt,
-            completion: self.completion,
+            prompt: sum(&self.prompt_details, &read, self.prompt),
+            completion: sum(&self.completion_details, &written, self.completion),
             cache_read: count(&self.prompt_details, "cached_tokens"),
             cache_creation: count(&self.prompt_details, "cache_creation_tokens"),
             cache_creation_1h: 0,

@@ -43,13 +43,16 @@ async fn provider(listener: TcpListener, answer: Value) -> Option<(String, Strin
         for frame in frames {
             let end = if answer.get("raw").is_some() { "" } else { "\n\n" };
             let data = format!("{}{end}", frame.as_str().unwrap());
-            socket.write_all(format!("{:x}\r\n{data}\r\n", data.len()).as_bytes()).await.ok()?;
+            // the reader may have gone after an error
+            let _gone = socket.write_all(format!("{:x}\r\n{data}\r\n", data.len()).as_bytes()).await;
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         match answer["then"].as_str() {
             Some("cut") => return Some(request),
             Some("stall") => tokio::time::sleep(std::time::Duration::from_millis(600)).await,
-            _ => socket.write_all(b"0\r\n\r\n").await.ok()?,
+            _ => {
+                let _gone = socket.write_all(b"0\r\n\r\n").await;
+            }
         }
         return Some(request);
     }
@@ -97,6 +100,15 @@ async fn read_request(socket: &mut TcpStream) -> Option<(String, String)> {
             return None;
         }
     }
+}
+
+thread_local! {
+    /// one a test (each has its own thread and runtime): loading the system's roots is slow
+    static CLIENT: Client = Client::new();
+}
+
+fn client() -> Client {
+    CLIENT.with(Client::clone)
 }
 
 fn snapshot(base: &str) -> Snapshot {
@@ -158,7 +170,7 @@ fn call(snapshot: Snapshot, body: &Value, path_model: Option<&str>) -> Call {
         body: body.to_string().into(),
         snapshot: Arc::new(snapshot),
         services: Arc::new(Services {
-            upstream: Client::new(),
+            upstream: client(),
             metrics: crate::telemetry::Metrics::new().unwrap(),
             health: Arc::default(),
         }),
@@ -318,8 +330,7 @@ async fn all(text: &str, skipped: &[&str]) {
 
 #[tokio::test]
 async fn whole_answers_are_the_gateways() {
-    let tracebacks = ["message_null", "message_missing", "message_string", "numbers"];
-    all(include_str!("../../../tests/golden/chat/responses.json"), &tracebacks).await;
+    all(include_str!("../../../tests/golden/chat/responses.json"), &["numbers"]).await;
 }
 
 #[tokio::test]
@@ -336,6 +347,12 @@ async fn streams_are_the_gateways() {
     all(include_str!("../../../tests/golden/chat/streams.json"), &skipped).await;
 }
 
+#[tokio::test]
+async fn prices_tiers_and_rare_shapes_are_the_gateways() {
+    // whether the events before the cut are seen is a race in Python too
+    all(include_str!("../../../tests/golden/chat/more.json"), &["content_length_cut"]).await;
+}
+
 /// What Python refused or rewrote in ways not built declines; the rest is sent as Python sends it.
 #[tokio::test]
 async fn requests_are_sent_as_the_gateway_sends_them() {
@@ -347,7 +364,6 @@ async fn requests_are_sent_as_the_gateway_sends_them() {
             Some(reason) if reason.starts_with("declined") => {}
             Some(difference) => wrong.push(format!("{}\n    {difference}", case["name"])),
         }
-        assert!(!(case["reply"]["status"] != 200 && wrong.is_empty() && native > cases.len()), "{case}");
     }
     assert!(wrong.is_empty(), "{}\n{} wrong", wrong.join("\n"), wrong.len());
     assert!(native >= 45, "only {native} of {} requests are native", cases.len());

@@ -14,12 +14,11 @@ use super::{
 use crate::{
     providers::openai::{error::Fault, python, stream::ChunkTransform},
     routes::{CallLog, EventStream, Reply, ReplyBody},
-    upstream::{Body, Failed, Response, decode::ContentDecoder, sse::Decoder},
+    upstream::{Body, Failed, Response, sse::Decoder},
 };
 
-/// Most bytes of one event, and of a stream's decoded body.
+/// Most bytes of one event.
 const MAX_EVENT: usize = 32 << 20;
-const MAX_STREAM: usize = usize::MAX;
 /// How long the end of a finished answer is waited for, so that its connection can be used again.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -27,8 +26,8 @@ pub(super) struct ChatEvents {
     context: Context,
     /// `None`: the provider's answer is over
     body: Option<Body>,
-    content: ContentDecoder,
-    chunked: bool,
+    /// `content-length` of the answer; `None`: chunked
+    length: Option<String>,
     events: Decoder,
     chunks: ChunkTransform,
     /// made while the head was waited for
@@ -48,11 +47,9 @@ impl ChatEvents {
     pub(super) async fn start(context: Context, answer: Response, clock: &Clock) -> Reply {
         let admitted = &context.admitted;
         let mut list = headers::success(admitted, &context.call_id, &answer.headers, None, clock);
-        let encoding = answer.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
         let model = admitted.requested.as_deref().filter(|model| !model.is_empty()).unwrap_or(&admitted.group);
         let mut events = Self {
-            content: ContentDecoder::new(encoding, MAX_STREAM),
-            chunked: !answer.headers.contains_key(header::CONTENT_LENGTH),
+            length: answer.headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()).map(str::to_owned),
             events: Decoder::new(MAX_EVENT),
             chunks: ChunkTransform::new(model, admitted.prepared.client_usage),
             body: Some(answer.body),
@@ -111,14 +108,7 @@ impl ChatEvents {
                 Some(Err(_)) if self.chunks.is_finished() => return self.finish(out),
                 Some(Err(_)) => return self.cut(out),
             };
-            if self.content.is_plain() {
-                self.events.push(&part);
-            } else {
-                match self.content.push(&part) {
-                    Ok(decoded) => self.events.push(&decoded),
-                    Err(_) => return self.cut(out),
-                }
-            }
+            self.events.push(&part);
         }
     }
 
@@ -142,9 +132,13 @@ impl ChatEvents {
     }
 
     fn cut(&mut self, given: Vec<u8>) -> Step {
-        let text = match self.chunked {
-            true => "<TransferEncodingError: 400, message='Not enough data to satisfy transfer length header.'>",
-            false => "<ContentLengthError: 400, message='Not enough data to satisfy content length header.'>",
+        let text = match &self.length {
+            None => "<TransferEncodingError: 400, message='Not enough data to satisfy transfer length header.'>".into(),
+            Some(length) => format!(
+                "<ContentLengthError: 400, message='Not enough data to satisfy content length header \
+                 (received {} of {length} bytes).'>",
+                self.body.as_ref().map_or(0, Body::received)
+            ),
         };
         self.fail(given, Fault::in_stream(format!("Response payload is not completed: {text}")))
     }

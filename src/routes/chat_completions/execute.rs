@@ -20,7 +20,7 @@ use crate::{
     },
     routes::{Call, CallLog, Reply, ReplyBody, litellm_headers},
     spend::cost::python_float,
-    upstream::{Body, Failed, Request, decode::ContentDecoder},
+    upstream::{Failed, Request},
 };
 
 /// Most bytes of a provider's whole answer.
@@ -57,7 +57,7 @@ pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
         return ChatEvents::start(context, answer, &clock).await;
     }
     let headers = answer.headers;
-    let collected = collect(answer.body, &headers).await;
+    let collected = answer.body.collect(MAX_ANSWER).await;
     let clock = Clock { started: context.call.started, provider_ms: sent.elapsed().as_secs_f64() * 1e3 };
     let body = match collected {
         Ok(body) => body,
@@ -71,17 +71,6 @@ pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
         return failed_reply(&context, &fault, Some(&headers));
     }
     whole(&context, &body, &headers, &clock)
-}
-
-/// The whole body, decoded.
-async fn collect(body: Body, headers: &HeaderMap) -> Result<Bytes, Failed> {
-    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-    let body = body.collect(MAX_ANSWER).await?;
-    let mut decoder = ContentDecoder::new(encoding, MAX_ANSWER);
-    if decoder.is_plain() {
-        return Ok(body);
-    }
-    decoder.push(&body).map(Bytes::from).map_err(|_| Failed::Cut)
 }
 
 /// LiteLLM adds the measured time only where it waited for a whole answer.

@@ -113,10 +113,9 @@ fn round4(ms: f64) -> f64 {
 fn push_cost(list: &mut HeaderList, priced: Option<&Priced<'_>>) {
     let zero = Cost::default();
     let (cost, usage) = match priced {
-        // LiteLLM could not price it: no part is known either
-        Some(Priced { cost: None, .. }) => return,
         Some(Priced { cost: Some(cost), usage }) => (*cost, Some(*usage)),
-        None => (&zero, None),
+        // not known yet, or LiteLLM could not price it
+        Some(Priced { cost: None, .. }) | None => (&zero, None),
     };
     let mut part = |name: &'static str, value: f64| push(list, name, python_float(value));
     if cost.total != 0.0 {
