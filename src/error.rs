@@ -1,5 +1,7 @@
 //! Every failure the edge itself answers with -> status + body in the caller's dialect. The one place where error
 //! bodies are written; nothing else formats one. It must never put a key, a prompt or a credential in a message.
+pub mod redact;
+
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value};

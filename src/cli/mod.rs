@@ -1,10 +1,15 @@
 //! The command line: one file a subcommand, no logic.
+mod admission;
+pub mod config;
 pub mod parity;
+pub mod routes;
 mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::routes::table::NATIVE_ROUTES;
 
 /// Exit codes of all subcommands.
 pub mod exit {
@@ -35,6 +40,11 @@ enum Command {
     /// The parity suite
     #[command(subcommand)]
     Parity(parity::ParityCommand),
+    /// Which requests the edge serves itself
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
+    /// LiteLLM's config.yaml as the edge understands it
+    Config(config::ConfigArgs),
 }
 
 /// Parses the command line and runs it.
@@ -50,5 +60,7 @@ pub fn main() -> ExitCode {
         None => ExitCode::from(serve::run(cli.serve)),
         Some(Command::Serve(options)) => ExitCode::from(serve::run(*options)),
         Some(Command::Parity(command)) => parity::main(command),
+        Some(Command::Config(args)) => config::run(&args).unwrap_or(ExitCode::from(exit::INFRASTRUCTURE)),
+        Some(Command::Routes(command)) => ExitCode::from(routes::run(command, NATIVE_ROUTES, Some(&admission::ask))),
     }
 }

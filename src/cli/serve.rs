@@ -266,6 +266,7 @@ fn without_config(env: &Env) -> Snapshot {
         group_order: Vec::new(),
         declines: vec![ConfigDecline { decline: Decline::Setting, key: "config.yaml".to_owned() }],
         other_names: true,
+        aliases: Default::default(),
         database_url: None,
     }
 }

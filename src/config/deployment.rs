@@ -1,4 +1,6 @@
-//! One entry of `model_list` -> [`Deployment`]: id, provider, credentials, defaults, prices, declines. Pure.
+//! One entry of `model_list` -> [`Deployment`]: id, provider, address, credentials, defaults, prices, declines. Pure.
+//! It must never print a value of `litellm_params`, and never serve what it does not understand: a key it does not
+//! know makes the deployment decline.
 use std::time::Duration;
 
 use http::Uri;
@@ -8,11 +10,14 @@ use sha2::{Digest, Sha256};
 use super::{
     ConfigDecline, Deployment, Provider,
     env::{self, Env},
-    prices::PriceMap,
+    key_names,
+    keys::{self, Rule, Section},
+    prices::{self, Entry, PriceMap},
     provider,
+    snapshot::{Prices, Slots},
     yaml::{Map, Value},
 };
-use crate::{routes::Decline, secret::Secret, spend::Pricing};
+use crate::{routes::Decline, secret::Secret};
 
 /// LiteLLM's deployment id over name and params in file order (router.py `generate_model_id`).
 pub(crate) fn generate_model_id(model_group: &str, params: &Map) -> String {
@@ -31,116 +36,320 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Keys that steer LiteLLM or name credentials; they are no request defaults.
-const OWN: &[&str] = &[
-    "model",
-    "api_key",
-    "api_base",
-    "base_url",
-    "organization",
-    "timeout",
-    "stream_timeout",
-    "weight",
-    "rpm",
-    "tpm",
-    "extra_headers",
-    "custom_llm_provider",
-    "input_cost_per_token",
-    "output_cost_per_token",
-    "cache_read_input_token_cost",
-    "cache_creation_input_token_cost",
+/// Keys of `litellm_params` that are request defaults: LiteLLM puts them under the client's own values.
+/// Only plain values: a nested default is merged by rules of its own.
+const DEFAULTS: &[&str] = &[
+    "temperature",
+    "top_p",
+    "top_k",
+    "n",
+    "max_tokens",
+    "max_completion_tokens",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "stop",
+    "stop_sequences",
+    "logprobs",
+    "top_logprobs",
+    "reasoning_effort",
+    "verbosity",
+    "service_tier",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "safety_identifier",
 ];
 
-/// `None`: LiteLLM cannot name the provider and skips the deployment.
-pub(crate) fn build(
-    model_group: &str,
-    params: &Map,
-    model_info: Option<&Map>,
-    env: &Env,
-    prices: &PriceMap,
-) -> Option<Deployment> {
-    let string = |key: &str| params.get(key).and_then(|node| node.value.as_str()).filter(|text| !text.is_empty());
-    let litellm_model = string("model")?;
-    let base = string("api_base").or_else(|| string("base_url"));
-    let inferred = provider::infer(litellm_model, string("custom_llm_provider"), base, prices)?;
-    let mut declines = Vec::new();
-    let mut decline = |decline: Decline, key: &str| {
-        declines.push(ConfigDecline { decline, key: format!("litellm_params.{key}") });
-    };
-    let (env_base, env_key, default_base) = match &inferred.provider {
-        Provider::OpenAi => (
-            env::text(env, "OPENAI_BASE_URL").or_else(|| env::text(env, "OPENAI_API_BASE")),
-            env::text(env, "OPENAI_API_KEY"),
-            "https://api.openai.com/v1",
-        ),
-        Provider::Anthropic => (
-            env::text(env, "ANTHROPIC_API_BASE").or_else(|| env::text(env, "ANTHROPIC_BASE_URL")),
-            env::text(env, "ANTHROPIC_API_KEY"),
-            "https://api.anthropic.com",
-        ),
-        Provider::Other(_) => {
-            decline(Decline::Provider, "model");
-            (None, None, "")
+/// Keys that must be numbers to be understood.
+const NUMBERS: &[&str] = &["weight", "rpm", "tpm", "timeout", "stream_timeout", "request_timeout"];
+
+/// Fields whose type LiteLLM checks (types/router.py `LiteLLM_Params`); a wrong one makes it skip the deployment.
+const STRINGS: &[&str] = &["model", "api_key", "api_base", "api_version", "organization", "custom_llm_provider"];
+
+/// What one entry comes to.
+pub(crate) enum Built {
+    Deployment(Box<Deployment>),
+    /// LiteLLM logs an error, skips the entry and goes on; the reason names no value
+    Skipped(String),
+}
+
+/// The parts of a `model_list` entry and of the configuration around it.
+pub(crate) struct Input<'a> {
+    pub(crate) model_group: &'a str,
+    pub(crate) params: &'a Map,
+    pub(crate) model_info: Option<&'a Map>,
+    pub(crate) env: &'a Env,
+    pub(crate) prices: &'a PriceMap,
+    /// `router_settings.timeout` / `stream_timeout` and `litellm_settings.request_timeout`, seconds
+    pub(crate) router_timeout: Option<f64>,
+    pub(crate) router_stream_timeout: Option<f64>,
+    pub(crate) request_timeout: Option<f64>,
+}
+
+pub(crate) fn build(input: &Input<'_>) -> Built {
+    let Input { model_group, params, model_info, prices, .. } = *input;
+    for key in STRINGS {
+        let shape = params.get(key).map(|node| &node.value);
+        if let Some(value) = shape.filter(|value| !value.is_null() && value.as_str().is_none())
+            && !(*key == "organization" && value.as_list().is_some())
+        {
+            return Built::Skipped(format!("litellm_params.{key} must be a string, found {}", value.shape()));
         }
+    }
+    let string = |key: &str| params.get(key).and_then(|node| node.value.as_str()).filter(|text| !text.is_empty());
+    let Some(litellm_model) = string("model") else {
+        return Built::Skipped("litellm_params.model is missing".into());
     };
-    let api_base = base.or(env_base).map(|base| base.trim_end_matches('/').to_owned());
-    let seconds = |key: &str| {
-        let value = params.get(key).and_then(|node| node.value.as_f64())?;
-        (value > 0.0 && value.is_finite()).then(|| Duration::from_secs_f64(value))
+    let configured_base = string("api_base");
+    let Some(inferred) = provider::infer(litellm_model, string("custom_llm_provider"), configured_base, prices) else {
+        return Built::Skipped("LiteLLM knows no provider for litellm_params.model; write it as provider/model".into());
     };
-    let number = |key: &str| params.get(key).and_then(|node| node.value.as_f64());
-    let default_params: Json<String, serde_json::Value> = params
-        .iter()
-        .filter(|(key, node)| !OWN.contains(&key.as_str()) && !node.value.is_null())
-        .map(|(key, node)| (key, node.value.to_json()))
-        .collect();
-    let extra_headers = params
-        .get("extra_headers")
-        .and_then(|node| node.value.as_map())
-        .map(|map| map.iter().map(|(name, node)| (name, node.value.python_str())).collect())
-        .unwrap_or_default();
-    let id = model_info
-        .and_then(|info| info.get("id"))
-        .map_or_else(|| generate_model_id(model_group, params), |node| node.value.python_str());
-    let info = prices.get(&inferred.model).unwrap_or_default();
-    let price = |key: &str| number(key).or_else(|| info.get(key).and_then(serde_json::Value::as_f64));
-    let pricing = price("input_cost_per_token").map(|input| Pricing {
-        input,
-        output: price("output_cost_per_token").unwrap_or(0.0),
-        cache_read: price("cache_read_input_token_cost"),
-        cache_creation: price("cache_creation_input_token_cost"),
-        cache_creation_1h: price("cache_creation_input_token_cost_above_1hr"),
-        output_reasoning: price("output_cost_per_reasoning_token"),
-        needs_python: false,
-    });
-    let endpoint = |path: &str| -> Option<Uri> {
-        let base = api_base.as_deref().unwrap_or(default_base);
-        if base.ends_with(path) { base.parse().ok() } else { format!("{base}{path}").parse().ok() }
-    };
-    let uri = match &inferred.provider {
-        Provider::OpenAi => endpoint("/chat/completions"),
-        Provider::Anthropic => endpoint("/v1/messages"),
-        Provider::Other(_) => None,
-    };
-    Some(Deployment {
-        id,
+    let mut declines = Declines::default();
+    let (mut default_params, mut extra_headers) = (Json::new(), Vec::new());
+    for (key, node) in params.iter() {
+        let value = &node.value;
+        match keys::rule(Section::LitellmParams, &key) {
+            _ if value.is_null() => {}
+            _ if DEFAULTS.contains(&key.as_str()) => match plain(value) {
+                true => {
+                    default_params.insert(key, value.to_json());
+                }
+                false => declines.param(&key),
+            },
+            Rule::Native if key == "extra_headers" => match headers(value) {
+                Some(headers) => extra_headers = headers,
+                None => declines.param(&key),
+            },
+            Rule::Native if NUMBERS.contains(&key.as_str()) && !is_number(value) => declines.param(&key),
+            Rule::Native if key == "organization" && value.as_list().is_some() => declines.param(&key),
+            Rule::Declines(decline, when) if when.holds(value) => {
+                declines.add(decline, format!("litellm_params.{key}"))
+            }
+            _ => {}
+        }
+    }
+    for (key, node) in model_info.map(Map::iter).into_iter().flatten() {
+        if let Rule::Declines(decline, when) = keys::rule(Section::ModelInfo, &key)
+            && when.holds(&node.value)
+        {
+            declines.add(decline, format!("model_info.{key}"));
+        }
+    }
+    let name = inferred.provider.as_str().to_owned();
+    let mut info = prices.find(&inferred.model, &name).unwrap_or_default();
+    info.extend(model_info.map(Map::iter).into_iter().flatten().filter_map(|(key, node)| {
+        let known = key.starts_with("supports_") || key.starts_with("max_");
+        (known && !node.value.is_null()).then(|| (key, node.value.to_json()))
+    }));
+    let Address { api_base, uri, api_key, organization } = address(&inferred.provider, input, &mut declines);
+    served_natively(&inferred.provider, &inferred.model, &info, uri.as_ref(), &mut declines);
+    let (pricing, fixed) = own_prices(input, &inferred.model, &name);
+    if pricing.as_ref().is_some_and(|pricing| pricing.needs_python) {
+        declines.add(Decline::DeploymentParam, "the model's price".into());
+    }
+    let number = |key: &str| params.get(key).and_then(|node| node.value.as_f64()).filter(|n| *n > 0.0);
+    let seconds =
+        |value: Option<f64>| value.filter(|s| s.is_finite()).and_then(|s| Duration::try_from_secs_f64(s).ok());
+    // router.py `_get_non_stream_timeout`, `_get_stream_timeout`; the settings' request_timeout comes last, by the route
+    let per_attempt = input.request_timeout.filter(|_| input.router_timeout.is_some());
+    let timeout = number("timeout").or(number("request_timeout")).or(per_attempt).or(input.router_timeout);
+    let stream_timeout = number("stream_timeout").or(input.router_stream_timeout).or(per_attempt);
+    let (rpm, tpm) = (number("rpm"), number("tpm"));
+    let limit = rpm.or(tpm.map(|tpm| (tpm / 1000.0 * 6.0).max(1.0))).map(|limit| limit as u32);
+    let id = model_info.and_then(|info| info.get("id"));
+    Built::Deployment(Box::new(Deployment {
+        id: id.map_or_else(|| generate_model_id(model_group, params), |node| node.value.python_str()),
         model_group: model_group.to_owned(),
         litellm_model: litellm_model.to_owned(),
-        api_key: string("api_key").or(env_key).map(Secret::new),
-        organization: string("organization").map(str::to_owned),
-        default_params,
-        extra_headers,
-        timeout: seconds("timeout"),
-        stream_timeout: seconds("stream_timeout"),
-        weight: number("weight"),
-        rpm: number("rpm"),
-        tpm: number("tpm"),
-        pricing,
-        model_info: info,
-        declines,
-        uri,
-        api_base,
         model: inferred.model,
         provider: inferred.provider,
-    })
+        api_base,
+        uri,
+        api_key,
+        organization,
+        default_params,
+        extra_headers,
+        timeout: seconds(timeout),
+        stream_timeout: seconds(stream_timeout),
+        weight: number("weight"),
+        rpm,
+        tpm,
+        pricing,
+        model_info: info,
+        declines: declines.0,
+        prices: Prices { fixed, ..Prices::default() },
+        slots: Slots { limit, ..Slots::default() },
+    }))
+}
+
+#[derive(Default)]
+struct Declines(Vec<ConfigDecline>);
+
+impl Declines {
+    fn add(&mut self, decline: Decline, key: String) {
+        self.0.push(ConfigDecline { decline, key });
+    }
+
+    fn param(&mut self, key: &str) {
+        self.add(Decline::DeploymentParam, format!("litellm_params.{key}"));
+    }
+}
+
+fn is_number(value: &Value) -> bool {
+    value.as_f64().is_some_and(|number| number.is_finite() && number >= 0.0)
+}
+
+fn plain(value: &Value) -> bool {
+    match value {
+        Value::List(items) => items.iter().all(|item| item.value.as_str().is_some()),
+        Value::Int(number) => i64::try_from(*number).is_ok(),
+        Value::Float(number) => number.is_finite(),
+        value => matches!(value, Value::Bool(_) | Value::Str(_)),
+    }
+}
+
+fn headers(value: &Value) -> Option<Vec<(String, String)>> {
+    let map = value.as_map()?;
+    map.iter()
+        .map(|(name, node)| {
+            let text = node.value.as_str()?;
+            let valid = http::HeaderName::try_from(&name).is_ok() && http::HeaderValue::try_from(text).is_ok();
+            valid.then(|| (name, text.to_owned()))
+        })
+        .collect()
+}
+
+struct Address {
+    api_base: Option<String>,
+    uri: Option<Uri>,
+    api_key: Option<Secret>,
+    organization: Option<String>,
+}
+
+/// Address and credentials with the environment's fall-backs (main.py `_complete_custom_openai`,
+/// llms/anthropic/common_utils.py `AnthropicModelInfo`).
+fn address(provider: &Provider, input: &Input<'_>, declines: &mut Declines) -> Address {
+    let (params, env) = (input.params, input.env);
+    let string = |key: &str| params.get(key).and_then(|node| node.value.as_str()).filter(|text| !text.is_empty());
+    let variable = |name: &str| env::text(env, name).filter(|text| !text.is_empty());
+    let (base, key, default_base, path) = match provider {
+        Provider::OpenAi => (
+            string("api_base").or_else(|| variable("OPENAI_BASE_URL")).or_else(|| variable("OPENAI_API_BASE")),
+            string("api_key").or_else(|| variable("OPENAI_API_KEY")),
+            "https://api.openai.com/v1",
+            "/chat/completions",
+        ),
+        Provider::Anthropic => (
+            string("api_base").or_else(|| variable("ANTHROPIC_API_BASE")).or_else(|| variable("ANTHROPIC_BASE_URL")),
+            string("api_key").or_else(|| variable("ANTHROPIC_API_KEY")),
+            "https://api.anthropic.com",
+            "/v1/messages",
+        ),
+        Provider::Other(_) => {
+            declines.add(Decline::Provider, "litellm_params.model".into());
+            return Address {
+                api_base: string("api_base").map(str::to_owned),
+                uri: None,
+                api_key: None,
+                organization: None,
+            };
+        }
+    };
+    // a trailing slash, a query or blanks are joined differently by LiteLLM's clients
+    let uri = match base.unwrap_or(default_base) {
+        base if base.ends_with('/') || base.contains(['?', '#', ' ']) => None,
+        base if base.ends_with(path) && *provider == Provider::Anthropic => base.parse::<Uri>().ok(),
+        base => format!("{base}{path}").parse::<Uri>().ok(),
+    };
+    let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    if uri.is_none() {
+        declines.param("api_base");
+    }
+    // without a key LiteLLM looks further (tokens, federation) or refuses; a subscription token changes the headers
+    let usable = |key: &&str| !key.trim().is_empty() && key.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    let key = key.filter(usable).filter(|key| *provider == Provider::OpenAi || !key.contains("sk-ant-oat"));
+    if key.is_none() {
+        declines.param("api_key");
+    }
+    let organization = string("organization")
+        .or_else(|| variable("OPENAI_ORGANIZATION"))
+        .or_else(|| variable("OPENAI_ORG_ID"))
+        .filter(|_| *provider == Provider::OpenAi);
+    if *provider == Provider::OpenAi && variable("OPENAI_PROJECT_ID").is_some() {
+        declines.add(Decline::Setting, "environment OPENAI_PROJECT_ID".into());
+    }
+    Address {
+        api_base: base.map(str::to_owned),
+        uri,
+        api_key: key.map(Secret::new),
+        organization: organization.map(str::to_owned),
+    }
+}
+
+/// Models that LiteLLM serves by another way than the provider's chat endpoint.
+fn served_natively(provider: &Provider, model: &str, info: &Entry, uri: Option<&Uri>, declines: &mut Declines) {
+    if matches!(provider, Provider::Other(_)) {
+        return;
+    }
+    let mode = info.get("mode").and_then(serde_json::Value::as_str);
+    let lower = model.to_ascii_lowercase();
+    let bridged = lower.starts_with("responses/") || mode.is_some_and(|mode| mode != "chat");
+    let searching = lower.contains("search") || lower.contains("audio") || lower.contains("deep-research");
+    if bridged || searching || model.contains('*') || model.starts_with("auto_router/") {
+        declines.add(Decline::Provider, "litellm_params.model".into());
+    }
+    // regional hosts are billed with a surcharge
+    if uri.and_then(Uri::host).is_some_and(|host| host.ends_with(".api.openai.com")) {
+        declines.param("api_base");
+    }
+}
+
+/// The deployment's own prices, and whether they hold whatever model the answer names
+/// (router.py `_deployment_model_cost_payload`, `use_custom_pricing_for_model`).
+fn own_prices(input: &Input<'_>, model: &str, provider: &str) -> (Option<crate::spend::Pricing>, bool) {
+    let mut custom = Entry::new();
+    let sources = [input.model_info, Some(input.params)];
+    for (key, node) in sources.into_iter().flatten().flat_map(Map::iter) {
+        if key_names::PRICING.contains(&key.as_str()) && !node.value.is_null() {
+            custom.insert(key, node.value.to_json());
+        }
+    }
+    let text = |map: Option<&Map>| {
+        let node = map.and_then(|map| map.get("base_model"))?;
+        node.value.as_str().filter(|name| !name.is_empty()).map(str::to_owned)
+    };
+    let base_model = text(input.model_info).or_else(|| text(Some(input.params)));
+    let backend = base_model.as_deref().unwrap_or(model);
+    let own = input.prices.find(backend, provider);
+    if custom.is_empty() {
+        let foreign = base_model.as_deref().is_some_and(|name| name.contains('/') && !name.starts_with(provider));
+        let pricing = own.as_ref().map(prices::pricing).or_else(|| foreign.then(crate::spend::Pricing::default));
+        return (
+            pricing.map(|pricing| crate::spend::Pricing { needs_python: pricing.needs_python || foreign, ..pricing }),
+            base_model.is_some(),
+        );
+    }
+    let backend = own.unwrap_or_default();
+    let token_prices = custom.keys().any(|key| key.contains("cost_per") && key.contains("token"));
+    if !token_prices {
+        // prices by second, character, tier table, ...
+        return (Some(crate::spend::Pricing { needs_python: true, ..prices::pricing(&backend) }), true);
+    }
+    const CACHE: &[&str] = &[
+        "cache_creation_input_token_cost",
+        "cache_creation_input_token_cost_above_1hr",
+        "cache_creation_input_token_cost_above_200k_tokens",
+        "cache_read_input_token_cost",
+        "cache_read_input_token_cost_above_200k_tokens",
+    ];
+    let (has_input, has_output) =
+        (custom.contains_key("input_cost_per_token"), custom.contains_key("output_cost_per_token"));
+    for (key, value) in backend {
+        let tier = ["_flex", "_priority", "_balanced", "_ultrafast"].iter().any(|suffix| key.ends_with(suffix));
+        let inherits = (has_input && CACHE.contains(&key.as_str())) || ((has_input || has_output) && tier);
+        if inherits && !custom.contains_key(&key) && !value.is_null() {
+            custom.insert(key, value);
+        }
+    }
+    (Some(prices::pricing(&custom)), true)
 }

@@ -66,7 +66,8 @@ impl ConfigHandle {
         let files = self.state.lock().unwrap_or_else(PoisonError::into_inner).files.clone();
         files.iter().any(|(path, digest)| match std::fs::read(path) {
             Ok(bytes) => Sha256::digest(&bytes).as_slice() != digest,
-            Err(_) => true,
+            // gone since: a change, unless a failed reload has seen that
+            Err(_) => *digest != [0; 32],
         })
     }
 
@@ -83,6 +84,10 @@ impl ConfigHandle {
                 Ok(self.snapshot())
             }
             Err(error) => {
+                // remember the wrong bytes, so that polling does not try the same file again and again
+                for (path, digest) in &mut state.files {
+                    *digest = std::fs::read(&*path).map_or([0; 32], |bytes| Sha256::digest(&bytes).into());
+                }
                 state.error = Some(error.clone());
                 Err(error)
             }

@@ -55,8 +55,8 @@ fn merge(base: &mut Map, included: Map) {
         let old = base.entries.iter_mut().find(|(k, _)| k.value == key.value);
         match (old, value.value) {
             (Some((_, Node { value: Value::List(items), .. })), Value::List(more)) => items.extend(more),
-            (Some((_, old)), new) => *old = Node::new(new, value.line),
-            (None, new) => base.entries.push((key, Node::new(new, value.line))),
+            (Some((_, old)), new) => *old = Node { value: new, ..value },
+            (None, new) => base.entries.push((key, Node { value: new, ..value })),
         }
     }
 }

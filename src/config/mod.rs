@@ -1,19 +1,29 @@
 //! config.yaml -> one immutable [`Snapshot`] behind arc-swap. Owns: reading YAML as PyYAML does, includes,
 //! `os.environ/`, the classification of every key (native, declines to Python, no bearing). It must never fail where
 //! LiteLLM accepts a file, never talk to a provider, and never print a value.
+mod assemble;
 mod deployment;
 mod env;
 mod handle;
 mod include;
+mod key_names;
 pub mod keys;
 mod load;
 mod prices;
 mod provider;
 mod provider_table;
+pub mod report;
 pub mod snapshot;
 pub mod yaml;
 
 pub use env::Env;
 pub use handle::ConfigHandle;
 pub use load::{ConfigError, Loaded, load};
+#[cfg(test)]
+pub(crate) use prices::list_pricing;
+pub use report::Report;
 pub use snapshot::{ConfigDecline, Deployment, ModelGroup, Provider, Settings, Snapshot};
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

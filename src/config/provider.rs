@@ -74,11 +74,12 @@ fn by_name(model: &str, prices: &PriceMap) -> Option<Inferred> {
         || model.contains("ft:gpt-3.5-turbo")
         || model.contains("ft:gpt-4")
         || model.starts_with("gpt-image")
+        || matches!(model, "dall-e-2" | "dall-e-3" | "sora-2" | "text-embedding-ada-002")
         || model == "*"
     {
         return Some(Inferred::new("openai", model));
     }
-    if let Some(provider) = known {
+    if let Some(provider) = known.filter(|provider| *provider != "openai" && known_by_name(provider)) {
         let provider = match (provider, model) {
             ("anthropic", "claude-2" | "claude-instant-1") => "anthropic_text",
             _ => provider,
@@ -86,10 +87,45 @@ fn by_name(model: &str, prices: &PriceMap) -> Option<Inferred> {
         return Some(Inferred::new(provider, model));
     }
     // the price map's routing rules for names it does not know
+    let lower = model.to_ascii_lowercase();
+    let unzoned = match lower.split_once('.') {
+        Some((zone, rest)) if zone.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && zone != "anthropic" => rest,
+        _ => &lower,
+    };
+    if unzoned.starts_with("anthropic.claude-") {
+        return Some(Inferred::new("bedrock", model));
+    }
     if claude_id(model) {
         return Some(Inferred::new("anthropic", model));
     }
     None
+}
+
+/// Providers whose bare model names LiteLLM recognises; others need their prefix.
+fn known_by_name(provider: &str) -> bool {
+    const NAMED: &[&str] = &[
+        "openai",
+        "text-completion-openai",
+        "anthropic",
+        "anthropic_text",
+        "cohere",
+        "cohere_chat",
+        "replicate",
+        "openrouter",
+        "maritalk",
+        "ai21",
+        "ai21_chat",
+        "aleph_alpha",
+        "baseten",
+        "nlp_cloud",
+        "petals",
+        "watsonx",
+        "empower",
+        "gradient_ai",
+        "bedrock",
+        "bedrock_converse",
+    ];
+    NAMED.contains(&provider) || provider.starts_with("vertex_ai-")
 }
 
 /// `^claude-[a-z]+-\d+(?:[-.]\d+)?(?:-\d{8})?$`, any case (`fallback_generalizations`, rule anthropic-claude-ids).

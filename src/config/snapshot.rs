@@ -1,8 +1,17 @@
 //! The configuration as the request path sees it: everything resolved, nothing left to parse.
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Map, Value};
 
+use super::prices::{self, PriceMap};
 use crate::{routes::Decline, secret::Secret, spend::Pricing};
 
 /// The provider of a deployment, as LiteLLM's `get_llm_provider` infers it.
@@ -64,6 +73,73 @@ pub struct Deployment {
     pub declines: Vec<ConfigDecline>,
     /// where calls go, ready to use: `{api_base}/chat/completions` (openai), `{api_base}/v1/messages` (anthropic)
     pub uri: Option<http::Uri>,
+    /// further model names that answers may carry, with their prices
+    pub prices: Prices,
+    /// calls at a time: LiteLLM refuses more with 429 (utils.py `calculate_max_parallel_requests`: rpm, else tpm / 1000 * 6)
+    pub slots: Slots,
+}
+
+/// How the price of an answer is found.
+#[derive(Debug, Clone, Default)]
+pub struct Prices {
+    /// `litellm_params` or `model_info` set prices or a `base_model`: the answer's model name does not matter
+    pub(crate) fixed: bool,
+    /// prices by the answer's model name, filled as names turn up; bounded
+    pub(crate) seen: Arc<RwLock<HashMap<String, Option<Arc<Pricing>>>>>,
+}
+
+/// A bound on calls at a time that clones share.
+#[derive(Debug, Clone, Default)]
+pub struct Slots {
+    /// `None`: no bound
+    pub limit: Option<u32>,
+    pub(crate) taken: Arc<AtomicU32>,
+}
+
+/// One call in flight; free again when dropped.
+#[derive(Debug)]
+pub struct Slot(Arc<AtomicU32>);
+
+impl Slots {
+    /// `None`: as many calls as LiteLLM allows are in flight. The request goes to Python, which counts for itself.
+    pub fn take(&self) -> Option<Slot> {
+        let slot = Slot(Arc::clone(&self.taken));
+        let before = self.taken.fetch_add(1, Ordering::AcqRel);
+        self.limit.is_none_or(|limit| before < limit).then_some(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Most foreign model names remembered for one deployment.
+const MAX_SEEN: usize = 256;
+
+impl Deployment {
+    /// Prices of an answer, by the model name the provider wrote into it: LiteLLM prices what was served, not what was
+    /// asked for, unless the deployment sets its own prices (cost_calculator.py `select_model_name_for_cost_calc`).
+    /// An unknown name is priced as the deployment's own model. `None`: no price, the cost is 0.
+    pub fn pricing_for(&self, response_model: Option<&str>) -> Option<Cow<'_, Pricing>> {
+        let own = || self.pricing.as_ref().map(Cow::Borrowed);
+        let Some(name) = response_model.filter(|name| !self.prices.fixed && !name.is_empty() && *name != self.model)
+        else {
+            return own();
+        };
+        if let Some(known) = self.prices.seen.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return known.as_ref().map_or_else(own, |pricing| Some(Cow::Owned(Pricing::clone(pricing))));
+        }
+        let found =
+            PriceMap::default().find(name, self.provider.as_str()).map(|entry| Arc::new(prices::pricing(&entry)));
+        let mut seen = self.prices.seen.write().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() < MAX_SEEN && name.len() <= 256 {
+            seen.insert(name.to_owned(), found.clone());
+        }
+        drop(seen);
+        found.map_or_else(own, |pricing| Some(Cow::Owned(Pricing::clone(&pricing))))
+    }
 }
 
 /// All deployments that share a `model_name`, in file order.
@@ -110,12 +186,14 @@ pub struct Snapshot {
     /// further names a request may use as `model` and Python would route: aliases, wildcards, deployment ids
     pub other_names: bool,
     pub database_url: Option<Secret>,
+    /// names that LiteLLM rewrites to a group before it looks for one (`model_group_alias`)
+    pub aliases: HashSet<String>,
 }
 
 impl Snapshot {
     /// The model group a request's `model` names exactly. Aliases, wildcards, deployment ids, comma lists and unknown
     /// names are Python's.
     pub fn resolve(&self, model: &str) -> Result<&Arc<ModelGroup>, Decline> {
-        self.groups.get(model).ok_or(Decline::Model)
+        self.groups.get(model).filter(|_| !self.aliases.contains(model)).ok_or(Decline::Model)
     }
 }

@@ -14,7 +14,7 @@ impl Decider for ManifestHandle {
         let decision = ManifestHandle::decide(self, method, path, caller, SystemTime::now());
         match (decision.side, decision.entry) {
             (Side::Native { route, params }, Some(entry)) => {
-                Decision::Native { route, label: decision.route_id, params, policy: entry.policy.clone() }
+                Decision::Native { route, params, policy: entry.policy.clone() }
             }
             (Side::Native { .. }, None) => Decision::Python { route: decision.route_id, reason: "unlisted" },
             (Side::Python { reason }, _) => Decision::Python { route: decision.route_id, reason: reason.as_str() },

@@ -18,13 +18,7 @@ pub enum Decision {
         reason: &'static str,
     },
     /// A native candidate: the route's admission decides next.
-    Native {
-        route: &'static NativeRoute,
-        /// the route's id for logs and metrics
-        label: Arc<str>,
-        params: Arc<PathParams>,
-        policy: Arc<RoutePolicy>,
-    },
+    Native { route: &'static NativeRoute, params: Arc<PathParams>, policy: Arc<RoutePolicy> },
 }
 
 /// The label of paths that no entry names.
@@ -69,9 +63,7 @@ impl Decider for AllNative {
     fn decide(&self, method: &Method, path: &str, _: Caller<'_>) -> Decision {
         let found = self.routes.iter().find(|route| route.methods.contains(method) && route.paths.contains(&path));
         match found {
-            Some(route) => {
-                Decision::Native { route, label: route.id.into(), params: Arc::default(), policy: self.policy.clone() }
-            }
+            Some(route) => Decision::Native { route, params: Arc::default(), policy: self.policy.clone() },
             None => Decision::Python { route: self.unlisted.clone(), reason: UNLISTED },
         }
     }

@@ -89,6 +89,7 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     io.threads = Some(1);
     server.add_service(io);
 
+    raise_file_limit();
     let python = config.python.as_ref().map(ToString::to_string);
     tracing::info!(listen = ?config.listen, unix_socket = ?config.unix_socket, python, "edge starts");
     server.run(RunArgs { shutdown_signal: Box::new(Watch { edge: edge.clone(), signals }) });
@@ -114,6 +115,23 @@ fn check_listeners(edge: &Edge) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// A streamed request holds two sockets, and the usual soft limit of 1024 files is 500 of them: the hard limit is used,
+/// as servers do.
+#[allow(unsafe_code)] // two calls on a local struct; there is no safe way in std
+fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read or write `limit`, which outlives them
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+        }
+    };
+    if !raised {
+        tracing::warn!("the limit on open files could not be raised");
+    }
 }
 
 fn clean_up(edge: &Edge) {

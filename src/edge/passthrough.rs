@@ -89,6 +89,22 @@ pub(super) fn classify(edge: &Edge, error: &Error) -> Option<EdgeError> {
     }
 }
 
+/// Whether the connection to Python broke without a byte of an answer. A failed write says so too: Python has not had
+/// the whole request, so it cannot have acted on it.
+pub(super) fn unanswered(error: &Error) -> bool {
+    if error.esource() != &ErrorSource::Upstream {
+        return false;
+    }
+    match error.etype() {
+        ErrorType::WriteError => true,
+        // Pingora says only in words how far it got; a test holds it to them
+        ErrorType::ConnectionClosed | ErrorType::ReadError => {
+            error.context.as_ref().is_some_and(|context| context.as_str().ends_with("bytes already read: 0"))
+        }
+        _ => false,
+    }
+}
+
 /// The metrics' label of a failure towards Python.
 pub(super) fn kind(error: &EdgeError) -> Option<&'static str> {
     match error {

@@ -1,7 +1,7 @@
 //! The way of a request through Pingora's phases: hygiene, decision, admission, then native, Python or the edge's own
 //! pages; and what is logged at its end.
 use std::{
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -26,14 +26,11 @@ use super::{
 use crate::{
     error::{EdgeError, Failure},
     routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
-    telemetry::access_log::{Record, Side},
+    telemetry::access_log::{Label, Record, Side},
 };
 
 /// The log's status where the client left before an answer began (nginx's word for it).
 pub(super) const CLIENT_GONE: u16 = 499;
-
-static UNLISTED_LABEL: LazyLock<Arc<str>> = LazyLock::new(|| UNLISTED.into());
-static EDGE_LABEL: LazyLock<Arc<str>> = LazyLock::new(|| "edge".into());
 
 /// The proxy: everything it knows is in [`Edge`].
 pub(super) struct Proxy(pub(super) Arc<Edge>);
@@ -65,7 +62,7 @@ fn blank(started: Instant) -> Record {
         started,
         method: http::Method::GET,
         path: String::new(),
-        route: UNLISTED_LABEL.clone(),
+        route: Label::Fixed(UNLISTED),
         side: Side::Python,
         reason: None,
         decline: None,
@@ -93,12 +90,12 @@ impl Proxy {
     ) -> pingora::Result<Way> {
         match decision {
             Decision::Python { route, reason } => {
-                ctx.record.route = route;
+                ctx.record.route = Label::Named(route);
                 ctx.record.reason = Some(reason);
                 Ok(Way::Through)
             }
-            Decision::Native { route, label, params, policy } => {
-                ctx.record.route = label;
+            Decision::Native { route, params, policy } => {
+                ctx.record.route = Label::Fixed(route.id);
                 self.admit(session, ctx, query, route, params, policy).await
             }
         }
@@ -229,7 +226,7 @@ impl Proxy {
         }
         if matchable && admin::is_ours(&ctx.record.path) {
             ctx.record.side = Side::Edge;
-            ctx.record.route = EDGE_LABEL.clone();
+            ctx.record.route = Label::Fixed("edge");
             let request = session.req_header();
             let head = Head {
                 method: request.method.clone(),
@@ -371,13 +368,11 @@ impl ProxyHttp for Proxy {
         ctx: &mut Ctx,
         reused: bool,
     ) -> Box<Error> {
+        let broken = passthrough::unanswered(&error);
         let replayable = !session.as_ref().retry_buffer_truncated() && session.response_written().is_none();
         let soon = || ctx.connected.is_some_and(|at| at.elapsed() <= self.0.config.stale_window);
-        if replayable && (session.req_header().method.is_idempotent() || soon()) {
-            error.retry.decide_reuse(reused);
-        } else {
-            error.set_retry(false);
-        }
+        let again = reused && broken && replayable && (session.req_header().method.is_idempotent() || soon());
+        error.set_retry(again);
         error
     }
 

@@ -100,9 +100,11 @@ fn request(edge: &Edge, session: &Session) -> pingora::Result<RequestHeader> {
     let original = session.req_header();
     let mut request = original.clone();
     request.set_version(Version::HTTP_11);
-    if original.version == Version::HTTP_2 && !request.headers.contains_key(header::HOST) {
-        let authority = original.uri.authority().map_or("", http::uri::Authority::as_str).to_owned();
-        request.insert_header(header::HOST, authority)?;
+    if original.version == Version::HTTP_2
+        && let Some(authority) = original.uri.authority().map(http::uri::Authority::as_str)
+        && request.headers.get(header::HOST).is_none_or(|host| host.as_bytes() != authority.as_bytes())
+    {
+        request.insert_header(header::HOST, authority.to_owned())?;
     }
     let nominated: Vec<HeaderName> = request
         .headers

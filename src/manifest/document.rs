@@ -38,7 +38,9 @@ fn property(key: &Key) -> Value {
         // a bare TOML date reaches a JSON schema as text
         Kind::Date => json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$" }),
         Kind::Choice(words) => json!({ "enum": words }),
-        Kind::Choices(words) => json!({ "type": "array", "uniqueItems": true, "items": { "enum": words } }),
+        Kind::Choices(words) => {
+            json!({ "type": "array", "minItems": 1, "uniqueItems": true, "items": { "enum": words } })
+        }
         Kind::Methods => {
             json!({ "type": "array", "minItems": 1, "uniqueItems": true, "items": { "enum": keys::METHODS } })
         }

@@ -22,9 +22,9 @@ const MAX_FILE: u64 = 1 << 20;
 /// Why a routes.toml could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    #[error("{path}: {source}")]
-    Io { path: String, source: io::Error },
-    #[error("{0}")]
+    #[error("{path}: {error}")]
+    Io { path: String, error: io::Error },
+    #[error(transparent)]
     Schema(#[from] SchemaErrors),
 }
 
@@ -86,7 +86,7 @@ pub(super) fn load_marked(
 }
 
 fn read_text(path: &Path) -> Result<String, ManifestError> {
-    let failed = |source| ManifestError::Io { path: path.display().to_string(), source };
+    let failed = |error| ManifestError::Io { path: path.display().to_string(), error };
     let bytes = read(path).map_err(failed)?;
     String::from_utf8(bytes).map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, "not UTF-8")))
 }

@@ -145,7 +145,7 @@ impl Manifest {
                     id: route.id.as_str().into(),
                     evidence: evidence(&route.id),
                     native: native.iter().find(|row| row.id == route.id).map(NativeRow::new),
-                    methods: route.methods.as_ref().map_or(MethodSet::ALL, |methods| MethodSet::of(methods)),
+                    methods: route.methods.as_ref().map_or(MethodSet::ALL, MethodSet::of),
                     policy: Arc::new(RoutePolicy {
                         accept_no_spend_rows: route.accept.iter().any(|word| word == "no_spend_rows"),
                         providers: route.providers.clone(),

@@ -226,9 +226,9 @@ impl Reader<'_> {
                 }
                 None => self.wrong(value, path, &format!("an array of tables: [[{path}]]")),
             },
-            Kind::Choices(words) => self.list(value, path, false, &mut |text| values::choice(text, words)),
-            Kind::Methods => self.list(value, path, true, &mut |text| values::choice(text, keys::METHODS)),
-            Kind::Paths => self.list(value, path, true, &mut |text| Pattern::parse(text).map(drop)),
+            Kind::Choices(words) => self.list(value, path, &mut |text| values::choice(text, words)),
+            Kind::Methods => self.list(value, path, &mut |text| values::choice(text, keys::METHODS)),
+            Kind::Paths => self.list(value, path, &mut |text| Pattern::parse(text).map(drop)),
             _ => {
                 if let Err(message) = values::check(value.get_ref(), kind) {
                     self.push(span.start, path.to_owned(), message);
@@ -237,19 +237,17 @@ impl Reader<'_> {
         }
     }
 
-    /// A list of texts without duplicates.
-    fn list(
-        &mut self,
-        value: &Spanned<DeValue<'_>>,
-        path: &str,
-        filled: bool,
-        check: &mut dyn FnMut(&str) -> Result<(), String>,
-    ) {
+    /// A list of texts, not empty, without duplicates.
+    fn list(&mut self, value: &Spanned<DeValue<'_>>, path: &str, check: &mut dyn FnMut(&str) -> Result<(), String>) {
         let Some(array) = value.get_ref().as_array() else {
             return self.wrong(value, path, "a list of texts");
         };
-        if filled && array.is_empty() {
-            self.push(value.span().start, path.to_owned(), "an empty list matches nothing".to_owned());
+        if array.is_empty() {
+            self.push(
+                value.span().start,
+                path.to_owned(),
+                "an empty list says nothing: fill it or leave the key out".to_owned(),
+            );
         }
         let mut seen = Vec::new();
         for (index, item) in array.iter().enumerate() {

@@ -69,7 +69,7 @@ fn golden_messages() {
             "schema = 1\n[[route]]\nid = \"a\"\nmode = \"natve\"\nmatch = { paths = [] , method = [\"GET\"] }",
             &[
                 "routes.toml:4: route[0].mode: unknown value `natve`; did you mean `native`?",
-                "routes.toml:5: route[0].match.paths: an empty list matches nothing",
+                "routes.toml:5: route[0].match.paths: an empty list says nothing: fill it or leave the key out",
                 "routes.toml:5: route[0].match.method: unknown key `method`; did you mean `methods`?",
             ],
         ),
@@ -110,6 +110,10 @@ fn golden_messages_of_a_route() {
         (
             "accept = [\"no_spend_row\"]",
             "routes.toml:6: route[0].accept[0]: unknown value `no_spend_row`; did you mean `no_spend_rows`?",
+        ),
+        (
+            "providers = []",
+            "routes.toml:6: route[0].providers: an empty list says nothing: fill it or leave the key out",
         ),
         ("accept = \"no_spend_rows\"", "routes.toml:6: route[0].accept: must be a list of texts, is a text"),
         ("owner = \" \"", "routes.toml:6: route[0].owner: must be a non-empty text, is \" \""),

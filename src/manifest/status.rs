@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    decide::{OTHER, PythonReason, blocked},
+    decide::{PythonReason, blocked},
     handle::{HandleStatus, ManifestHandle, SwitchState},
     matcher::{Entry, Manifest},
     schema::Mode,
@@ -50,30 +50,41 @@ pub struct RouteCounts {
     pub declines: BTreeMap<String, u64>,
 }
 
-/// Requests by route id, [`OTHER`] included.
+/// Requests by route label.
 pub type Counters = BTreeMap<String, RouteCounts>;
 
 /// Reads the counters out of the metrics.
 pub fn counters(metrics: &Metrics) -> Counters {
     let mut counters = Counters::new();
-    let mut each = |vec: &prometheus::IntCounterVec, add: &dyn Fn(&mut RouteCounts, &dyn Fn(&str) -> String, u64)| {
-        for family in vec.collect() {
-            for metric in family.get_metric() {
-                let label = |name: &str| {
-                    let found = metric.get_label().iter().find(|label| label.name() == name);
-                    found.map(|label| label.value().to_owned()).unwrap_or_default()
-                };
-                // counters of requests: whole, far below 2^53
-                add(counters.entry(label("route")).or_default(), &label, metric.get_counter().get_value() as u64);
-            }
+    for (route, side, count) in samples(&metrics.requests, "side") {
+        let counts = counters.entry(route).or_default();
+        match side.as_str() {
+            "native" => counts.native += count,
+            "python" => counts.python += count,
+            // answered by the edge itself: its own pages, refusals
+            _ => {}
         }
-    };
-    each(&metrics.requests, &|counts, label, value| match label("side").as_str() {
-        "native" => counts.native += value,
-        _ => counts.python += value,
-    });
-    each(&metrics.declines, &|counts, label, value| *counts.declines.entry(label("reason")).or_default() += value);
+    }
+    for (route, reason, count) in samples(&metrics.declines, "reason") {
+        *counters.entry(route).or_default().declines.entry(reason).or_default() += count;
+    }
     counters
+}
+
+/// Route label, another label and count of every series.
+fn samples(vec: &prometheus::IntCounterVec, other: &str) -> Vec<(String, String, u64)> {
+    let families = vec.collect();
+    let series = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+    series
+        .map(|metric| {
+            let label = |name: &str| {
+                let found = metric.get_label().iter().find(|label| label.name() == name);
+                found.map(|label| label.value().to_owned()).unwrap_or_default()
+            };
+            // counts of requests: whole, far below 2^53
+            (label("route"), label(other), metric.get_counter().get_value() as u64)
+        })
+        .collect()
 }
 
 /// Everything the status page depends on besides the manifest.
@@ -89,6 +100,12 @@ pub fn routes_body(manifest: &Manifest, input: &StatusInput<'_>) -> Value {
     let StatusInput { handle, python, counters, now } = input;
     let none = RouteCounts::default();
     let counts = |id: &str| counters.get(id).unwrap_or(&none);
+    // whatever label the edge gives to what no entry matches
+    let mut unlisted = RouteCounts::default();
+    for (_, counts) in counters.iter().filter(|(id, _)| !manifest.entries.iter().any(|entry| *entry.id == ***id)) {
+        unlisted.native += counts.native;
+        unlisted.python += counts.python;
+    }
     let routes: Vec<Value> = manifest
         .entries
         .iter()
@@ -118,11 +135,12 @@ pub fn routes_body(manifest: &Manifest, input: &StatusInput<'_>) -> Value {
             },
         },
         "gate": {
+            "enforced": !manifest.ungated,
             "evidence": handle.places.evidence.display().to_string(),
             "max_age_seconds": manifest.file.max_age.as_secs(),
         },
         "routes": routes,
-        "unlisted": counts_value(counts(OTHER)),
+        "unlisted": { "native": unlisted.native, "python": unlisted.python },
     })
 }
 

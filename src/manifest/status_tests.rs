@@ -48,6 +48,7 @@ fn the_body_says_what_runs_where_and_why() {
     metrics.requests.with_label_values(&["messages", "native", "4xx"]).inc();
     metrics.requests.with_label_values(&["messages", "python", "2xx"]).inc();
     metrics.requests.with_label_values(&["other", "python", "2xx"]).inc_by(7);
+    metrics.requests.with_label_values(&["edge", "edge", "2xx"]).inc_by(9);
     metrics.declines.with_label_values(&["messages", "virtual_key"]).inc_by(2);
     let body = |switch| {
         let input = StatusInput {

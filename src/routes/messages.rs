@@ -122,8 +122,12 @@ fn judge_headers(head: &Head) -> Result<(), Decline> {
 
 fn admit(call: Call) -> Result<Execution, Decline> {
     let snapshot = Arc::clone(&call.snapshot);
-    if let Some(reason) = snapshot.declines.first() {
+    let accepted = |reason: Decline| reason == Decline::SpendInDatabase && call.policy.accept_no_spend_rows;
+    if let Some(reason) = snapshot.declines.iter().find(|reason| !accepted(reason.decline)) {
         return Err(reason.decline);
+    }
+    if !call.policy.allows(Provider::Anthropic.as_str()) {
+        return Err(Decline::Provider);
     }
     let admitted = {
         let body = Object::parse(&call.body).map_err(|_| Decline::BodyNotJson)?;

@@ -1,6 +1,7 @@
 //! The native routes: one file a route, and `table`, the one table of them. A route is a pure admission
 //! ([`NativeRoute::admit`]) and an execution that can no longer decline: so nothing is ever replayed to Python after
 //! a provider was called. It must never see a Pingora type.
+pub mod chat_completions;
 pub mod decline;
 pub mod doc;
 pub mod health;

@@ -1,9 +1,15 @@
 //! The one table of native routes: matching, the README, the metrics and the lint are derived from it.
-use super::{NativeRoute, health, messages, metrics, models};
+use super::{NativeRoute, chat_completions, health, messages, metrics, models};
 
 /// Every route the edge can serve itself.
-pub static NATIVE_ROUTES: &[NativeRoute] =
-    &[models::MODELS, health::LIVELINESS, health::READINESS, metrics::METRICS, messages::MESSAGES];
+pub static NATIVE_ROUTES: &[NativeRoute] = &[
+    chat_completions::CHAT_COMPLETIONS,
+    models::MODELS,
+    health::LIVELINESS,
+    health::READINESS,
+    metrics::METRICS,
+    messages::MESSAGES,
+];
 
 /// The route of that id.
 pub fn native_route(id: &str) -> Option<&'static NativeRoute> {

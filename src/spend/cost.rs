@@ -12,8 +12,42 @@ pub struct Pricing {
     /// 1-hour cache writes
     pub cache_creation_1h: Option<f64>,
     pub output_reasoning: Option<f64>,
-    /// the price map has tiers, modality prices or other keys this does not cover: calls decline
+    /// rates of long prompts, by rising threshold; a rate that is `None` keeps what held before
+    pub above: Vec<Above>,
+    /// rates by the service tier that served the call (`flex`, `priority`, ...); see [`Pricing::for_tier`]
+    pub service_tiers: Vec<(&'static str, Pricing)>,
+    /// Anthropic's factors on the whole cost by `usage.inference_geo` and, as `fast`, by `usage.speed`
+    pub factors: Vec<(String, f64)>,
+    /// the price map has keys this does not cover (schedules, audio, per-second prices): calls decline
     pub needs_python: bool,
+}
+
+/// Rates once a prompt has more than `tokens` tokens (`input_cost_per_token_above_200k_tokens`).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Above {
+    pub tokens: u64,
+    pub input: Option<f64>,
+    pub output: Option<f64>,
+    pub cache_read: Option<f64>,
+    pub cache_creation: Option<f64>,
+    pub cache_creation_1h: Option<f64>,
+}
+
+impl Pricing {
+    /// The rates of the tier that served the call: `service_tier` of the answer, else of the request. `auto`, `default`,
+    /// `standard` and unknown names are the standard rates (cost_calculator.py `_resolve_billable_service_tier`).
+    pub fn for_tier(&self, service_tier: Option<&str>) -> &Pricing {
+        let Some(name) = service_tier else { return self };
+        let name = if name.eq_ignore_ascii_case("fast") { "priority" } else { name };
+        self.service_tiers.iter().find(|(tier, _)| tier.eq_ignore_ascii_case(name)).map_or(self, |(_, tier)| tier)
+    }
+
+    /// What the whole cost is multiplied by: Anthropic's `usage.inference_geo` and `usage.speed`.
+    pub fn factor(&self, inference_geo: Option<&str>, speed: Option<&str>) -> f64 {
+        let of = |name: &str| self.factors.iter().find(|(key, _)| key == name).map_or(1.0, |(_, factor)| *factor);
+        let geo = inference_geo.map(str::to_lowercase).filter(|geo| geo != "global" && geo != "not_available");
+        geo.map_or(1.0, |geo| of(&geo)) * if speed == Some("fast") { of("fast") } else { 1.0 }
+    }
 }
 
 /// Tokens of one call as LiteLLM counts them: `prompt` includes cache reads and writes.
@@ -37,20 +71,27 @@ pub struct Cost {
     pub total: f64,
 }
 
-/// What `usage` costs at `pricing`. Owned by the providers' work: see tests for the parity table.
+/// What `usage` costs at `pricing` (`generic_cost_per_token`). A missing cache rate is the input rate.
 pub fn cost(pricing: &Pricing, usage: &Usage) -> Cost {
+    let (mut input_rate, mut output_rate) = (pricing.input, pricing.output);
+    let (mut read, mut creation, mut creation_1h) =
+        (pricing.cache_read, pricing.cache_creation, pricing.cache_creation_1h);
+    for above in pricing.above.iter().filter(|above| usage.prompt > above.tokens) {
+        input_rate = above.input.unwrap_or(input_rate);
+        output_rate = above.output.unwrap_or(output_rate);
+        read = above.cache_read.or(read);
+        creation = above.cache_creation.or(creation);
+        creation_1h = above.cache_creation_1h.or(creation_1h);
+    }
+    let creation = creation.unwrap_or(input_rate);
     let creation_5m = usage.cache_creation.saturating_sub(usage.cache_creation_1h);
     let plain = usage.prompt.saturating_sub(usage.cache_read).saturating_sub(usage.cache_creation);
-    let cache_read = usage.cache_read as f64 * pricing.cache_read.unwrap_or(pricing.input);
-    let creation_price = pricing.cache_creation.unwrap_or(pricing.input);
-    let cache_creation = creation_5m as f64 * creation_price
-        + usage.cache_creation_1h as f64 * pricing.cache_creation_1h.unwrap_or(creation_price);
-    let input = plain as f64 * pricing.input + cache_read + cache_creation;
+    let cache_read = usage.cache_read as f64 * read.unwrap_or(input_rate);
+    let cache_creation =
+        creation_5m as f64 * creation + usage.cache_creation_1h as f64 * creation_1h.unwrap_or(creation);
+    let input = plain as f64 * input_rate + cache_read + cache_creation;
     let text_out = usage.completion.saturating_sub(usage.reasoning) as f64;
-    let output = match pricing.output_reasoning {
-        Some(reasoning) => text_out * pricing.output + usage.reasoning as f64 * reasoning,
-        None => usage.completion as f64 * pricing.output,
-    };
+    let output = text_out * output_rate + usage.reasoning as f64 * pricing.output_reasoning.unwrap_or(output_rate);
     Cost { input, output, cache_read, cache_creation, total: input + output }
 }
 

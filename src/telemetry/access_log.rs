@@ -26,6 +26,24 @@ impl Side {
     }
 }
 
+/// A route's id: a native route's, or a routes.toml entry's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Label {
+    Fixed(&'static str),
+    Named(Arc<str>),
+}
+
+impl std::ops::Deref for Label {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Fixed(name) => name,
+            Self::Named(name) => name,
+        }
+    }
+}
+
 /// What is known of one request when it ends.
 #[derive(Debug)]
 pub struct Record {
@@ -33,7 +51,7 @@ pub struct Record {
     pub method: Method,
     /// raw path as received; masked when written
     pub path: String,
-    pub route: Arc<str>,
+    pub route: Label,
     pub side: Side,
     /// why the manifest chose Python
     pub reason: Option<&'static str>,

@@ -1,9 +1,9 @@
 //! hyper-util's pooled client behind a small face.
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
@@ -36,6 +36,8 @@ pub struct Response {
 pub struct Body {
     incoming: Incoming,
     timeout: Duration,
+    inflate: Option<Inflate>,
+    received: u64,
 }
 
 /// Why no (whole) answer came.
@@ -94,7 +96,9 @@ impl Client {
             Ok(Ok(answer)) => answer,
         };
         let (head, incoming) = answer.into_parts();
-        Ok(Response { status: head.status, headers: head.headers, body: Body { incoming, timeout: request.timeout } })
+        let inflate = Inflate::of(&head.headers);
+        let body = Body { incoming, timeout: request.timeout, inflate, received: 0 };
+        Ok(Response { status: head.status, headers: head.headers, body })
     }
 }
 
@@ -119,7 +123,7 @@ fn tls_config() -> rustls::ClientConfig {
 }
 
 impl Body {
-    /// The next piece; `None` at the regular end.
+    /// The next piece, decompressed; `None` at the regular end.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, Failed>> {
         loop {
             let frame = match tokio::time::timeout(self.timeout, self.incoming.frame()).await {
@@ -128,21 +132,80 @@ impl Body {
                 Ok(Some(Err(_))) => return Some(Err(Failed::Cut)),
                 Ok(Some(Ok(frame))) => frame,
             };
-            if let Ok(data) = frame.into_data() {
-                return Some(Ok(data));
+            let Ok(data) = frame.into_data() else { continue };
+            self.received += data.len() as u64;
+            match &mut self.inflate {
+                None => return Some(Ok(data)),
+                Some(inflate) => match inflate.push(&data) {
+                    Ok(plain) if plain.is_empty() => {}
+                    plain => return Some(plain),
+                },
             }
         }
     }
 
+    /// Bytes that arrived so far, as sent.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// The whole body, at most `limit` bytes.
-    pub async fn collect(self, limit: usize) -> Result<Bytes, Failed> {
-        let timeout = self.timeout;
-        // a single frame (the usual case) is handed over without a copy by `Collected::to_bytes`
-        match tokio::time::timeout(timeout, Limited::new(self.incoming, limit).collect()).await {
-            Err(_) => Err(Failed::Timeout(timeout)),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Failed::TooLarge(limit)),
-            Ok(Err(_)) => Err(Failed::Cut),
-            Ok(Ok(body)) => Ok(body.to_bytes()),
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes, Failed> {
+        self.read(limit).await
+    }
+
+    /// As [`Body::collect`]; what arrived can still be asked for afterwards.
+    pub async fn read(&mut self, limit: usize) -> Result<Bytes, Failed> {
+        let mut whole: Option<Bytes> = None;
+        let mut more = BytesMut::new();
+        while let Some(piece) = self.chunk().await {
+            let piece = piece?;
+            if whole.as_ref().map_or(more.len(), Bytes::len) + piece.len() > limit {
+                return Err(Failed::TooLarge(limit));
+            }
+            // a single piece (the usual case) is handed over without a copy
+            match (whole.take(), more.is_empty()) {
+                (None, true) => whole = Some(piece),
+                (first, _) => {
+                    more.extend_from_slice(&first.unwrap_or_default());
+                    more.extend_from_slice(&piece);
+                }
+            }
+        }
+        Ok(whole.unwrap_or_else(|| more.freeze()))
+    }
+}
+
+/// `content-encoding: gzip | deflate`, undone piece by piece. Python's client does the same.
+#[derive(Debug)]
+enum Inflate {
+    Gzip(flate2::write::MultiGzDecoder<Vec<u8>>),
+    Zlib(flate2::write::ZlibDecoder<Vec<u8>>),
+}
+
+impl Inflate {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let encoding = headers.get(http::header::CONTENT_ENCODING)?.to_str().ok()?.trim().to_ascii_lowercase();
+        match encoding.as_str() {
+            "gzip" | "x-gzip" => Some(Inflate::Gzip(flate2::write::MultiGzDecoder::new(Vec::new()))),
+            "deflate" => Some(Inflate::Zlib(flate2::write::ZlibDecoder::new(Vec::new()))),
+            _ => None,
+        }
+    }
+
+    fn push(&mut self, data: &[u8]) -> Result<Bytes, Failed> {
+        use std::io::Write;
+        let written = match self {
+            Inflate::Gzip(decoder) => decoder.write_all(data).and_then(|()| decoder.flush()),
+            Inflate::Zlib(decoder) => decoder.write_all(data).and_then(|()| decoder.flush()),
+        };
+        let out = match self {
+            Inflate::Gzip(decoder) => decoder.get_mut(),
+            Inflate::Zlib(decoder) => decoder.get_mut(),
+        };
+        match written {
+            Ok(()) => Ok(std::mem::take(out).into()),
+            Err(_) => Err(Failed::Cut),
         }
     }
 }

@@ -136,6 +136,29 @@ fn a_post_on_a_connection_that_was_just_closing_is_sent_again() {
 }
 
 #[test]
+fn a_post_whose_writing_fails_on_a_closing_connection_is_sent_again() {
+    // the connection is reset while the body is being written: head read, the rest refused
+    let python = FakePython::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), false, |request, stream| {
+        if request.connection_was_used() {
+            return false; // unread bytes: closing resets
+        }
+        let length: usize = request.header("content-length").unwrap().parse().unwrap();
+        let length = length - request.body.len();
+        std::io::copy(&mut std::io::Read::take(&mut *stream, length as u64), &mut std::io::sink()).unwrap();
+        stream.write_all(ok("fine").as_bytes()).is_ok()
+    });
+    let edge = start_edge(Some(python.port), |_| {});
+    for round in 0..20 {
+        // the head alone first, so that the fake reads no body with it
+        let mut client = Client::to(edge.port);
+        client.send("POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(20));
+        client.send(vec![b'x'; 60_000]);
+        assert_eq!(client.answer().unwrap().text(), "fine", "round {round}");
+    }
+}
+
+#[test]
 fn a_post_that_python_may_have_executed_is_not_sent_again() {
     let python = breaking(Duration::from_millis(300));
     let edge = start_edge(Some(python.port), |config| config.stale_window = Duration::from_millis(50));
@@ -146,6 +169,22 @@ fn a_post_that_python_may_have_executed_is_not_sent_again() {
     // an idempotent one is
     assert_eq!(get(edge.port, "/x").text(), "fine");
     assert_eq!(get(edge.port, "/x").text(), "fine");
+}
+
+#[test]
+fn a_post_that_python_began_to_answer_is_not_sent_again() {
+    let python = FakePython::start(|request, stream| {
+        if request.connection_was_used() {
+            stream.write_all(b"HTTP/1.1 2").unwrap();
+            return false;
+        }
+        stream.write_all(ok("fine").as_bytes()).is_ok()
+    });
+    let edge = start_edge(Some(python.port), |_| {});
+    let request = "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody";
+    assert_eq!(ask(edge.port, request).text(), "fine");
+    is_litellms(&ask(edge.port, request), 502);
+    assert_eq!(python.requests().len(), 2);
 }
 
 #[test]

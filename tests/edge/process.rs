@@ -20,13 +20,17 @@ struct Process {
 
 impl Process {
     fn start(args: &[&str]) -> Self {
+        Self::logging(args, Stdio::null())
+    }
+
+    fn logging(args: &[&str], log: Stdio) -> Self {
         let port = free_port();
         let child = Command::new(env!("CARGO_BIN_EXE_litellm-rust"))
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .args(args)
             .env_remove("RUST_LOG")
             .env("LITELLM_MASTER_KEY", crate::support::MASTER)
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         eventually(Duration::from_secs(10), "the process accepts", || TcpStream::connect(("127.0.0.1", port)).is_ok());
@@ -158,14 +162,15 @@ fn an_interrupt_ends_it_at_once() {
 #[test]
 fn an_upload_of_100_mb_needs_no_memory() {
     const SIZE: usize = 100_000_000;
-    let python = FakePython::start_on(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), false, |_, stream| {
+    let python = FakePython::start_on(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), false, |request, stream| {
         let mut buffer = vec![0; 65536];
-        let (mut left, mut sum) = (SIZE, 0u64);
+        let add = |sum: u64, bytes: &[u8]| bytes.iter().fold(sum, |sum, byte| sum.wrapping_add(u64::from(*byte)));
+        let (mut left, mut sum) = (SIZE - request.body.len(), add(0, &request.body));
         while left > 0 {
             let read = stream.read(&mut buffer).unwrap();
             assert!(read > 0);
             left -= read;
-            sum = buffer[..read].iter().fold(sum, |sum, byte| sum.wrapping_add(u64::from(*byte)));
+            sum = add(sum, &buffer[..read]);
         }
         stream.write_all(ok(&sum.to_string()).as_bytes()).is_ok()
     });
@@ -236,4 +241,58 @@ fn a_taken_port_and_a_wrong_option_are_told_by_exit_codes() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("https is not supported"), "{said}");
     assert_eq!(run(&["--help"]).0, Some(0));
+}
+
+#[test]
+fn one_line_a_request_without_key_query_or_prompt() {
+    let python = FakePython::saying("python");
+    let address = format!("http://127.0.0.1:{}", python.port);
+    let mut process = Process::logging(&["--python", &address, "--log-format", "json"], Stdio::piped());
+    let log = process.child.stderr.take().unwrap();
+    let secret = "sk-canary-0123456789";
+    crate::support::ask(
+        process.port,
+        format!(
+            "POST /key/{secret}/regenerate?key={secret} HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer {secret}\r\n\
+             x-api-key: {secret}\r\ncontent-length: {}\r\n\r\n{secret}",
+            secret.len()
+        ),
+    );
+    crate::support::ask(process.port, format!("GET /{secret} HTTP/1.1\r\nhost: {secret} x\r\n\r\n"));
+    // a reload must not end it
+    process.signal("-HUP");
+    assert_eq!(get(process.port, "/edge/live").status, 200);
+    process.signal("-TERM");
+    assert_eq!(process.exit(Duration::from_secs(5)), Some(0));
+    let mut text = String::new();
+    let mut log = log;
+    log.read_to_string(&mut text).unwrap();
+    assert!(!text.contains("canary"), "{text}");
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let access: Vec<&serde_json::Value> = lines.iter().filter(|line| line["target"] == "access").collect();
+    assert_eq!(access.len(), 3, "{text}");
+    assert_eq!(access[0]["path"], "/key/***/regenerate");
+    assert_eq!((access[0]["side"].as_str(), access[0]["status"].as_u64()), (Some("python"), Some(200)));
+    assert_eq!((access[0]["route"].as_str(), access[0]["method"].as_str()), (Some("unlisted"), Some("POST")));
+    assert!(access[0]["duration_ms"].as_f64().unwrap() > 0.0);
+    assert_eq!((access[1]["side"].as_str(), access[1]["status"].as_u64()), (Some("edge"), Some(400)));
+    assert!(lines.iter().all(|line| line["level"] != "ERROR"), "{text}");
+}
+
+#[test]
+fn options_are_read_from_the_environment_also_by_the_subcommand() {
+    let port = free_port();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_litellm-rust"))
+        .arg("serve")
+        .env("PORT", port.to_string())
+        .env("HOST", "127.0.0.1")
+        .env("LITELLM_EDGE_STRICT_READY", "true")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually(Duration::from_secs(10), "it accepts", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let status = get(port, "/edge/ready").status;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(status, 200, "no python is configured, so none is missing");
 }

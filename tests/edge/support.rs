@@ -199,6 +199,8 @@ fn serve(mut stream: TcpStream, read_body: bool, handler: &Handler, log: &Mutex<
             let chunked = request.header("transfer-encoding").is_some();
             let Some(body) = read_framed(&mut stream, &mut rest, framing, chunked) else { return };
             request.body = body;
+        } else {
+            request.body = std::mem::take(&mut rest); // what came with the head
         }
         log.lock().unwrap().push(request.clone());
         if !handler(&request, &mut stream) {

@@ -1,7 +1,7 @@
 //! Parser events -> nodes -> values, as yaml/composer.py and yaml/constructor.py do: anchors, merge keys, duplicates.
 use std::collections::HashMap;
 
-use libyaml_safer::{EventData, Parser};
+use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
 
 use super::{
     Map, Node, Value, YamlError,
@@ -37,6 +37,7 @@ struct RawNode {
 
 struct Composer<'a, 'b> {
     parser: Parser<&'b mut &'a [u8]>,
+    tabs: Option<Tabs>,
     nodes: Vec<RawNode>,
     anchors: HashMap<String, usize>,
 }
@@ -54,10 +55,38 @@ pub fn parse(text: &[u8]) -> Result<Node, YamlError> {
     let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
-    let mut composer = Composer { parser, nodes: Vec::new(), anchors: HashMap::new() };
+    let tabs = text.contains('\t').then(|| Tabs { text: text.chars().collect(), at: 0 });
+    let mut composer = Composer { parser, tabs, nodes: Vec::new(), anchors: HashMap::new() };
     let Some(root) = composer.document()? else { return Ok(Node::new(Value::Null, 1)) };
     let mut builder = Builder { nodes: composer.nodes, open: Vec::new(), built: 0 };
     builder.build(root, 0)
+}
+
+/// PyYAML's scanner takes a tab only within quoted and block scalars and in comments; libyaml also takes it as a blank.
+struct Tabs {
+    text: Vec<char>,
+    /// up to where the text was looked at
+    at: usize,
+}
+
+impl Tabs {
+    fn check(&mut self, event: &Event) -> Result<(), YamlError> {
+        let within = matches!(&event.data, EventData::Scalar { style, .. } if *style != ScalarStyle::Plain);
+        let (start, end) = (event.start_mark.index as usize, event.end_mark.index as usize);
+        let gap = self.text.get(self.at..if within { start } else { end }).unwrap_or(&[]);
+        let mut comment = false;
+        let mut before = ' ';
+        for c in gap {
+            comment = (comment || *c == '#' && before.is_whitespace()) && *c != '\n';
+            if *c == '\t' && !comment {
+                let mark = &event.start_mark;
+                return Err(problem(mark.line as u32 + 1, mark.column as u32 + 1, "a tab cannot separate values"));
+            }
+            before = *c;
+        }
+        self.at = self.at.max(end);
+        Ok(())
+    }
 }
 
 /// PyYAML's reader refuses these before anything else.
@@ -81,7 +110,12 @@ fn problem(line: u32, column: u32, problem: impl Into<String>) -> YamlError {
 impl Composer<'_, '_> {
     fn next(&mut self) -> Result<(EventData, u32, u32), YamlError> {
         match self.parser.parse() {
-            Ok(event) => Ok((event.data, event.start_mark.line as u32 + 1, event.start_mark.column as u32 + 1)),
+            Ok(event) => {
+                if let Some(tabs) = &mut self.tabs {
+                    tabs.check(&event)?;
+                }
+                Ok((event.data, event.start_mark.line as u32 + 1, event.start_mark.column as u32 + 1))
+            }
             Err(error) => {
                 let (line, column) =
                     error.problem_mark().map_or((0, 0), |mark| (mark.line as u32 + 1, mark.column as u32 + 1));

@@ -14,6 +14,8 @@ pub use compose::parse;
 pub struct Node {
     pub value: Value,
     pub line: u32,
+    /// which of the files read; the reader of several files sets it
+    pub file: u16,
 }
 
 /// What PyYAML would construct.
@@ -180,7 +182,20 @@ impl Value {
 
 impl Node {
     pub fn new(value: Value, line: u32) -> Self {
-        Self { value, line }
+        Self { value, line, file: 0 }
+    }
+
+    /// Sets the file of this value and everything in it.
+    pub fn set_file(&mut self, file: u16) {
+        self.file = file;
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.set_file(file)),
+            Value::Map(map) => map.entries.iter_mut().for_each(|(key, value)| {
+                key.set_file(file);
+                value.set_file(file);
+            }),
+            _ => {}
+        }
     }
 }
 

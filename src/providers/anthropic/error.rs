@@ -2,7 +2,7 @@
 //! `_map_anthropic_exception`, `_map_exception_by_status`).
 use http::StatusCode;
 
-use crate::error::{Failure, anthropic_type};
+use crate::error::{Failure, anthropic_type, redact::redact};
 
 /// The names of exceptions by the provider's status: (status, exception, what stands before the text, what after it,
 /// the client's status).
@@ -40,6 +40,8 @@ const TIMED_OUT: [&str; 4] =
 
 /// The provider's answer with a status over 299, or with a body that is no JSON (then `status` is 200).
 pub fn refused(status: u16, text: &str, group: &str) -> Failure {
+    let text = redact(text);
+    let text = text.as_ref();
     let any = |signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
     let fallbacks = |kind: &str, setting: &str| {
         format!(

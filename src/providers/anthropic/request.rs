@@ -27,7 +27,7 @@ pub struct Outgoing {
 }
 
 /// Parameters that reach Anthropic (types/llms/anthropic.py `AnthropicMessagesRequestOptionalParams`) and need no look.
-const FORWARDED: [&str; 13] = [
+const FORWARDED: [&str; 14] = [
     "stop_sequences",
     "system",
     "temperature",
@@ -41,6 +41,7 @@ const FORWARDED: [&str; 13] = [
     "output_format",
     "output_config",
     "cache_control",
+    "inference_geo",
 ];
 /// Anthropic's own fields that LiteLLM leaves out.
 const DROPPED: [&str; 2] = ["service_tier", "betas"];

@@ -12,6 +12,8 @@ pub struct Answer {
     pub usage: Option<Usage>,
     /// what the provider says served it
     pub model: Option<String>,
+    /// `usage.inference_geo` and `usage.speed`, in lower case: some models cost more there
+    pub surcharges: [Option<String>; 2],
 }
 
 /// Why a 2xx answer is none.
@@ -46,8 +48,11 @@ pub fn answer(body: &[u8], model: &str) -> Result<Answer, Unreadable> {
     }
     let served = object.get("model").and_then(Raw::as_str).map(|model| model.into_owned());
     let mut usage = Usage::default();
-    let priced = read_usage(object.some("usage").and_then(Raw::object).as_ref(), &mut usage);
-    Ok(Answer { body: out.finish(), usage: priced.then_some(usage), model: served })
+    let from = object.some("usage").and_then(Raw::object);
+    let priced = read_usage(from.as_ref(), &mut usage);
+    let word = |key: &str| Some(from.as_ref()?.get(key)?.as_str()?.to_lowercase());
+    let surcharges = [word("inference_geo"), word("speed")];
+    Ok(Answer { body: out.finish(), usage: priced.then_some(usage), model: served, surcharges })
 }
 
 /// Adds what a `usage` object says to what is known (`calculate_usage`); counts in `message_delta` replace those of

@@ -16,7 +16,7 @@ fn text<'a>(value: &'a Value, path: &str) -> &'a str {
 }
 
 /// Ids and clocks the gateway made up itself.
-fn mask(value: &mut Value) {
+pub(crate) fn mask(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (name, value) in map.iter_mut() {
@@ -197,6 +197,8 @@ fn streams() {
 pub(crate) fn deployment(model: &str, known: bool, defaults: Value) -> Deployment {
     let model_info = if known { json!({"mode": "chat"}) } else { json!({}) };
     Deployment {
+        prices: Default::default(),
+        slots: Default::default(),
         id: "id-oa".into(),
         model_group: "oa".into(),
         provider: crate::config::Provider::OpenAi,

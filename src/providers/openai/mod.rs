@@ -13,7 +13,7 @@ mod tool_calls;
 pub mod usage;
 
 #[cfg(test)]
-mod golden_tests;
+pub(crate) mod golden_tests;
 
 use std::borrow::Cow;
 

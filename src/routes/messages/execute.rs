@@ -36,9 +36,13 @@ pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
         return stream(call, admitted, answer, clock).await;
     }
     let framing = Framing::of(&answer.headers);
-    let body = match answer.body.collect(MOST_BODY).await {
+    let mut incoming = answer.body;
+    let body = match incoming.read(MOST_BODY).await {
         Ok(body) => body,
-        Err(failed) => return refuse(&call, &admitted, broken(&admitted, &failed, &framing, &sent), &sent),
+        Err(failed) => {
+            let failure = broken(&admitted, &failed, &framing.cut(incoming.received()), &sent);
+            return refuse(&call, &admitted, failure, &sent);
+        }
     };
     json(&call, &admitted, &body, &sent)
 }
@@ -84,15 +88,16 @@ enum Judged {
 
 async fn judge(admitted: &Admitted, answer: Result<Response, Failed>) -> Result<Judged, Failure> {
     let sent = Instant::now();
-    let answer = answer.map_err(|failed| broken(admitted, &failed, &Framing::Unknown, &sent))?;
+    let answer = answer.map_err(|failed| broken(admitted, &failed, "", &sent))?;
     if answer.status.is_success() {
         return Ok(Judged::Good(answer));
     }
     let status = answer.status.as_u16();
     let framing = Framing::of(&answer.headers);
-    match answer.body.collect(MOST_BODY).await {
+    let mut incoming = answer.body;
+    match incoming.read(MOST_BODY).await {
         Ok(body) => Ok(Judged::Refused(status, String::from_utf8_lossy(&body).into_owned())),
-        Err(failed) => Err(broken(admitted, &failed, &framing, &sent)),
+        Err(failed) => Err(broken(admitted, &failed, &framing.cut(incoming.received()), &sent)),
     }
 }
 
@@ -125,7 +130,8 @@ impl Framing {
     }
 }
 
-fn broken(admitted: &Admitted, failed: &Failed, framing: &Framing, since: &Instant) -> Failure {
+/// `cut`: what is said of a body that ended too early.
+fn broken(admitted: &Admitted, failed: &Failed, cut: &str, since: &Instant) -> Failure {
     let group = &admitted.group;
     match failed {
         Failed::Timeout(_) => {
@@ -151,7 +157,7 @@ fn broken(admitted: &Admitted, failed: &Failed, framing: &Framing, since: &Insta
             error::broken(&text, group)
         }
         Failed::Disconnected => error::broken("Server disconnected", group),
-        Failed::Cut => error::broken(&framing.cut(0), group),
+        Failed::Cut => error::broken(cut, group),
         Failed::TooLarge(_) => error::broken("Response payload is too large", group),
     }
 }
@@ -165,12 +171,29 @@ fn json(call: &Call, admitted: &Admitted, body: &[u8], sent: &Instant) -> Reply 
         }
         Err(Unreadable::NotAnObject(kind)) => return refuse(call, admitted, error::not_an_object(kind), sent),
     };
-    let cost = answer.usage.as_ref().map(|usage| price(admitted, usage));
+    let cost = answer.usage.as_ref().map(|usage| priced(admitted, &answer, usage));
     let clock = Clock { started: call.started, provider_ms: millis(sent) };
     let log = log(admitted, answer.usage.as_ref(), cost.as_ref(), clock.provider_ms);
     let headers = headers::json(call, admitted, cost.as_ref(), &clock);
     let Answer { body, .. } = answer;
     Reply { status: StatusCode::OK, headers, body: ReplyBody::Full(body.into()), log }
+}
+
+/// US dollars of a JSON answer: by the model it names (unless the configuration sets a price), with surcharges
+/// (llms/anthropic/cost_calculation.py).
+fn priced(admitted: &Admitted, answer: &Answer, usage: &Usage) -> Cost {
+    let deployment = &admitted.deployment;
+    let pricing = deployment.pricing_for(answer.model.as_deref());
+    let mut cost = pricing.map(|pricing| spend::cost(&pricing, usage)).unwrap_or_default();
+    let entry = deployment.model_info.get("provider_specific_entry");
+    for word in answer.surcharges.iter().flatten() {
+        let factor = entry.and_then(|entry| entry.get(word)).and_then(serde_json::Value::as_f64).unwrap_or(1.0);
+        for part in [&mut cost.input, &mut cost.output, &mut cost.cache_read, &mut cost.cache_creation, &mut cost.total]
+        {
+            *part *= factor;
+        }
+    }
+    cost
 }
 
 /// US dollars; a model without a price costs nothing.

@@ -36,7 +36,6 @@ pub(super) struct Relay {
     admitted: Admitted,
     body: Body,
     framing: Framing,
-    received: u64,
     restamper: Restamper,
     usage: UsageNote,
     tail: Tail,
@@ -62,7 +61,6 @@ impl Relay {
             framing: Framing::of(&answer.headers),
             admitted,
             body: answer.body,
-            received: 0,
             restamper,
             usage: UsageNote::default(),
             tail: Tail::default(),
@@ -122,7 +120,6 @@ impl Relay {
 
     /// Received bytes become the caller's.
     fn take(&mut self, bytes: Bytes) -> Bytes {
-        self.received += bytes.len() as u64;
         self.usage.push(&bytes);
         self.restamper.push(bytes)
     }
@@ -154,7 +151,7 @@ impl Relay {
     fn broken(&self, failed: &Failed) -> String {
         match failed {
             Failed::Timeout(_) => "Timeout on reading data from socket".into(),
-            _ => self.framing.cut(self.received),
+            _ => self.framing.cut(self.body.received()),
         }
     }
 }

@@ -1,0 +1,202 @@
+//! A streamed answer: the provider's events through `ChunkTransform`, as they come. The head of the reply is made
+//! once the first event for the client is there, so that a failure before it has a status of its own.
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use http::{StatusCode, header};
+use serde_json::json;
+
+use super::{
+    execute::{Context, error_body, log},
+    headers::{self, Clock},
+    price,
+};
+use crate::{
+    providers::openai::{error::Fault, python, stream::ChunkTransform},
+    routes::{CallLog, EventStream, Reply, ReplyBody},
+    upstream::{Body, Failed, Response, decode::ContentDecoder, sse::Decoder},
+};
+
+/// Most bytes of one event, and of a stream's decoded body.
+const MAX_EVENT: usize = 32 << 20;
+const MAX_STREAM: usize = usize::MAX;
+/// How long the end of a finished answer is waited for, so that its connection can be used again.
+const DRAIN: Duration = Duration::from_secs(1);
+
+pub(super) struct ChatEvents {
+    context: Context,
+    /// `None`: the provider's answer is over
+    body: Option<Body>,
+    content: ContentDecoder,
+    chunked: bool,
+    events: Decoder,
+    chunks: ChunkTransform,
+    /// made while the head was waited for
+    first: Option<Bytes>,
+    provider_ms: f64,
+}
+
+/// What one look at the stream gave.
+enum Step {
+    Bytes(Bytes),
+    Failed(Vec<u8>, Fault),
+    End,
+}
+
+impl ChatEvents {
+    /// Waits for the first event for the client; an error before it is a JSON error.
+    pub(super) async fn start(context: Context, answer: Response, clock: &Clock) -> Reply {
+        let admitted = &context.admitted;
+        let mut list = headers::success(admitted, &context.call_id, &answer.headers, None, clock);
+        let encoding = answer.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        let model = admitted.requested.as_deref().filter(|model| !model.is_empty()).unwrap_or(&admitted.group);
+        let mut events = Self {
+            content: ContentDecoder::new(encoding, MAX_STREAM),
+            chunked: !answer.headers.contains_key(header::CONTENT_LENGTH),
+            events: Decoder::new(MAX_EVENT),
+            chunks: ChunkTransform::new(model, admitted.prepared.client_usage),
+            body: Some(answer.body),
+            first: None,
+            provider_ms: clock.provider_ms,
+            context,
+        };
+        let mut fixed = |name, value: &str| list.push((Cow::Borrowed(name), value.to_owned()));
+        match events.step().await {
+            Step::Failed(given, fault) if given.is_empty() => {
+                fixed("content-type", "application/json");
+                let told = fault.tell(None);
+                let settings = &events.context.call.snapshot.settings;
+                let body = error_body(&told, settings.call_id_in_error_body.then_some(&events.context.call_id));
+                let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                return Reply { status, headers: list, body: ReplyBody::Full(body), log: events.log() };
+            }
+            step => events.first = events.bytes(step),
+        }
+        fixed("cache-control", "no-cache");
+        fixed("x-accel-buffering", "no");
+        fixed("content-type", "text/event-stream; charset=utf-8");
+        let log = events.log();
+        Reply { status: StatusCode::OK, headers: list, body: ReplyBody::Stream(Box::new(events)), log }
+    }
+
+    fn bytes(&mut self, step: Step) -> Option<Bytes> {
+        match step {
+            Step::Bytes(bytes) => Some(bytes),
+            Step::End => None,
+            Step::Failed(mut given, fault) => {
+                given.extend_from_slice(&error_frame(&fault));
+                Some(Bytes::from(given))
+            }
+        }
+    }
+
+    /// Reads until there is something for the client.
+    async fn step(&mut self) -> Step {
+        let mut out = Vec::new();
+        loop {
+            match self.buffered(&mut out) {
+                Ok(true) => return self.finish(out),
+                Ok(false) if !out.is_empty() => return Step::Bytes(Bytes::from(out)),
+                Ok(false) => {}
+                Err(fault) => return self.fail(out, fault),
+            }
+            let Some(body) = &mut self.body else { return Step::End };
+            let part = match body.chunk().await {
+                None => return self.finish(out),
+                Some(Ok(part)) => part,
+                Some(Err(Failed::Timeout(_))) => {
+                    return self.fail(out, Fault::in_stream("Timeout on reading data from socket"));
+                }
+                // a provider that cuts the connection after the finish reason has said all it had to
+                Some(Err(_)) if self.chunks.is_finished() => return self.finish(out),
+                Some(Err(_)) => return self.cut(out),
+            };
+            if self.content.is_plain() {
+                self.events.push(&part);
+            } else {
+                match self.content.push(&part) {
+                    Ok(decoded) => self.events.push(&decoded),
+                    Err(_) => return self.cut(out),
+                }
+            }
+        }
+    }
+
+    /// Transforms the events that are there. `true`: `[DONE]` came.
+    fn buffered(&mut self, out: &mut Vec<u8>) -> Result<bool, Fault> {
+        while let Some(event) = self.events.next_event() {
+            let event = event.map_err(|error| Fault::in_stream(error.to_string()))?;
+            let named = || event.name().map(|_| Cow::Borrowed(&b""[..]));
+            let Some(data) = event.data().or_else(named) else { continue };
+            if data.starts_with(b"[DONE]") {
+                return Ok(true);
+            }
+            self.chunks.event(&data, std::time::SystemTime::now(), out)?;
+        }
+        Ok(false)
+    }
+
+    fn fail(&mut self, given: Vec<u8>, fault: Fault) -> Step {
+        self.body = None;
+        Step::Failed(given, fault)
+    }
+
+    fn cut(&mut self, given: Vec<u8>) -> Step {
+        let text = match self.chunked {
+            true => "<TransferEncodingError: 400, message='Not enough data to satisfy transfer length header.'>",
+            false => "<ContentLengthError: 400, message='Not enough data to satisfy content length header.'>",
+        };
+        self.fail(given, Fault::in_stream(format!("Response payload is not completed: {text}")))
+    }
+
+    fn finish(&mut self, mut out: Vec<u8>) -> Step {
+        if let Some(mut body) = self.body.take() {
+            // the terminating chunk usually follows `[DONE]`: read it, so that the connection goes back to the pool
+            tokio::spawn(async move {
+                let _ = tokio::time::timeout(DRAIN, async { while let Some(Ok(_)) = body.chunk().await {} }).await;
+            });
+        }
+        let (_, model, tier) = self.chunks.settled();
+        let (model, tier) = (model.map(str::to_owned), tier.map(str::to_owned));
+        let deployment = &self.context.admitted.deployment;
+        let cost = |usage: &crate::providers::openai::usage::Usage<'_>| {
+            price::cost(deployment, model.as_deref(), tier.as_deref(), &usage.tokens()).map(|cost| cost.total)
+        };
+        self.chunks.finish(std::time::SystemTime::now(), cost, &mut out);
+        Step::Bytes(Bytes::from(out))
+    }
+}
+
+/// LiteLLM's error event; the stream ends after it, without `[DONE]`.
+fn error_frame(fault: &Fault) -> Vec<u8> {
+    let told = fault.tell(None);
+    let error = json!({"error": {
+        "message": told.message, "type": told.kind, "param": told.param, "code": told.status.to_string(),
+    }});
+    format!("data: {}\n\n", python::dumps(&error)).into_bytes()
+}
+
+#[async_trait::async_trait]
+impl EventStream for ChatEvents {
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        self.body.as_ref()?;
+        let step = self.step().await;
+        self.bytes(step)
+    }
+
+    fn log(&self) -> CallLog {
+        let (usage, model, tier) = self.chunks.settled();
+        let tokens = usage.map(|usage| usage.tokens());
+        let cost = tokens.and_then(|tokens| price::cost(&self.context.admitted.deployment, model, tier, &tokens));
+        CallLog {
+            prompt_tokens: tokens.map(|tokens| tokens.prompt),
+            completion_tokens: tokens.map(|tokens| tokens.completion),
+            cost: cost.map(|cost| cost.total),
+            provider_ms: Some(self.provider_ms),
+            ..log(&self.context.admitted)
+        }
+    }
+}

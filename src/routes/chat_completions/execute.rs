@@ -1,0 +1,175 @@
+//! The call itself: one request to the provider, then a whole answer, a stream or an error. Nothing here declines,
+//! and nothing is sent twice.
+use std::{borrow::Cow, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Admitted,
+    events::ChatEvents,
+    headers::{self, Clock, Priced},
+    price,
+};
+use crate::{
+    error::{Dialect, Failure},
+    providers::openai::{
+        error::{Answered, Fault, RouterView, Told},
+        response,
+    },
+    routes::{Call, CallLog, Reply, ReplyBody, litellm_headers},
+    spend::cost::python_float,
+    upstream::{Body, Failed, Request, decode::ContentDecoder},
+};
+
+/// Most bytes of a provider's whole answer.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// What all parts of an answer need.
+pub(super) struct Context {
+    pub call: Call,
+    pub admitted: Admitted,
+    pub call_id: String,
+}
+
+pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
+    let call_id = litellm_headers::call_id(call.head.header("x-litellm-call-id"));
+    let mut context = Context { call, admitted, call_id };
+    let body = std::mem::take(&mut context.admitted.prepared.body);
+    let request = Request {
+        method: Method::POST,
+        uri: context.admitted.uri.clone(),
+        headers: std::mem::take(&mut context.admitted.headers),
+        body: Bytes::from(body),
+        timeout: context.admitted.timeout.duration,
+    };
+    let sent = Instant::now();
+    let stream = context.admitted.prepared.stream;
+    let answer = match context.call.services.upstream.send(request).await {
+        Ok(answer) => answer,
+        Err(failed) => return failed_reply(&context, &no_answer(&context, failed, sent, stream), None),
+    };
+    let provider_ms = sent.elapsed().as_secs_f64() * 1e3;
+    let status = answer.status;
+    if stream && status.is_success() {
+        let clock = Clock { started: context.call.started, provider_ms };
+        return ChatEvents::start(context, answer, &clock).await;
+    }
+    let headers = answer.headers;
+    let collected = collect(answer.body, &headers).await;
+    let clock = Clock { started: context.call.started, provider_ms: sent.elapsed().as_secs_f64() * 1e3 };
+    let body = match collected {
+        Ok(body) => body,
+        Err(failed) => return failed_reply(&context, &no_answer(&context, failed, sent, stream), None),
+    };
+    if !status.is_success() {
+        let fault = Fault::status(status.as_u16(), &body);
+        if fault.is_output_limit() && !stream {
+            return whole(&context, &output_limit(&context), &headers, &clock);
+        }
+        return failed_reply(&context, &fault, Some(&headers));
+    }
+    whole(&context, &body, &headers, &clock)
+}
+
+/// The whole body, decoded.
+async fn collect(body: Body, headers: &HeaderMap) -> Result<Bytes, Failed> {
+    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    let body = body.collect(MAX_ANSWER).await?;
+    let mut decoder = ContentDecoder::new(encoding, MAX_ANSWER);
+    if decoder.is_plain() {
+        return Ok(body);
+    }
+    decoder.push(&body).map(Bytes::from).map_err(|_| Failed::Cut)
+}
+
+/// LiteLLM adds the measured time only where it waited for a whole answer.
+fn no_answer(context: &Context, failed: Failed, sent: Instant, stream: bool) -> Fault {
+    match failed {
+        Failed::Timeout(_) => {
+            let measured = (context.admitted.timeout.float.as_str(), sent.elapsed().as_secs_f64());
+            Fault::timeout((!stream).then_some(measured))
+        }
+        _ => Fault::connection(),
+    }
+}
+
+/// LiteLLM answers a completion that ran out of its budget with an empty one.
+fn output_limit(context: &Context) -> Bytes {
+    let message = json!({"role": "assistant", "content": ""});
+    let body = json!({
+        "model": context.admitted.deployment.model,
+        "choices": [{"index": 0, "finish_reason": "length", "message": message}],
+    });
+    Bytes::from(body.to_string())
+}
+
+fn whole(context: &Context, body: &[u8], headers: &HeaderMap, clock: &Clock) -> Reply {
+    let admitted = &context.admitted;
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let done = match response::transform(body, content_type, admitted.requested.as_deref(), context.call.now) {
+        Ok(done) => done,
+        Err(fault) => return failed_reply(context, &fault, None),
+    };
+    let cost = price::cost(&admitted.deployment, done.model.as_deref(), done.service_tier.as_deref(), &done.usage);
+    let priced = Priced { cost: cost.as_ref(), usage: &done.usage };
+    let mut list = headers::success(admitted, &context.call_id, headers, Some(&priced), clock);
+    list.insert(0, (Cow::Borrowed("content-type"), "application/json".to_owned()));
+    let log = CallLog {
+        prompt_tokens: Some(done.usage.prompt),
+        completion_tokens: Some(done.usage.completion),
+        cost: cost.map(|cost| cost.total),
+        provider_ms: Some(clock.provider_ms),
+        ..log(admitted)
+    };
+    Reply { status: StatusCode::OK, headers: list, body: ReplyBody::Full(Bytes::from(done.body)), log }
+}
+
+/// The access log's part that is known from the start.
+pub(super) fn log(admitted: &Admitted) -> CallLog {
+    CallLog {
+        model_group: Some(admitted.group.clone()),
+        deployment_id: Some(admitted.deployment.id.clone()),
+        provider: Some("openai"),
+        ..CallLog::default()
+    }
+}
+
+/// An error while the router still had the call. `provider`: the headers of an answer with an error status.
+fn failed_reply(context: &Context, fault: &Fault, provider: Option<&HeaderMap>) -> Reply {
+    let admitted = &context.admitted;
+    let deployment_timeout = admitted.deployment.timeout.map(|timeout| python_float(timeout.as_secs_f64()));
+    let told = fault
+        .tell(Some(RouterView { model_group: &admitted.group, deployment_timeout: deployment_timeout.as_deref() }));
+    let shown = told.shows_timeout.then_some(admitted.timeout.shown.as_str());
+    let provider = provider.filter(|_| fault.answered == Answered::Status);
+    let headers = match told.bare {
+        true => vec![(Cow::Borrowed("content-type"), "application/json".to_owned())],
+        false => headers::error(&context.call_id, provider, shown),
+    };
+    let body = error_body(&told, context.call.snapshot.settings.call_id_in_error_body.then_some(&context.call_id));
+    let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Reply { status, headers, body: ReplyBody::Full(body), log: log(admitted) }
+}
+
+/// `{"error":{...}}` as LiteLLM's JSON responses have it.
+pub(super) fn error_body(told: &Told, call_id: Option<&String>) -> Bytes {
+    if told.bare {
+        return Bytes::from(json!({"error": {"message": told.message, "type": told.kind}}).to_string());
+    }
+    let mut extra = Map::new();
+    if let Some(id) = call_id {
+        extra.insert("litellm_call_id".into(), Value::String(id.clone()));
+    }
+    let failure = Failure {
+        status: StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        message: told.message.clone(),
+        kind: told.kind.clone(),
+        param: told.param.clone(),
+        code: Some(told.status.to_string()),
+        extra,
+        retry_after: None,
+    };
+    failure.body(Dialect::OpenAi)
+}

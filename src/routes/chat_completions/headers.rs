@@ -1,0 +1,208 @@
+//! The headers of a chat completion: those the provider is sent (OpenAI SDK 2.54 behind LiteLLM), and those of the
+//! answer in LiteLLM's order. It must never copy a provider's header under its own name but for the rate limits.
+use std::{borrow::Cow, time::Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Admitted, Timeout};
+use crate::{
+    config::Deployment,
+    routes::litellm_headers::{HeaderList, LITELLM_VERSION, push, push_deployment},
+    spend::{Cost, Usage, cost::python_float},
+};
+
+/// Provider headers that LiteLLM also passes on under their own name; the last two on streams only.
+const RATE_LIMITS: [&str; 6] = [
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
+];
+
+/// What the SDK always sends, besides host, authorization, organization and content-length.
+const SDK: [(&str, &str); 11] = [
+    ("accept-encoding", "gzip, deflate"),
+    ("accept", "application/json"),
+    ("content-type", "application/json"),
+    ("user-agent", "AsyncOpenAI/Python 2.54.0"),
+    ("x-stainless-lang", "python"),
+    ("x-stainless-package-version", "2.54.0"),
+    ("x-stainless-os", "Linux"),
+    ("x-stainless-arch", STAINLESS_ARCH),
+    ("x-stainless-runtime", "CPython"),
+    ("x-stainless-async", "async:asyncio"),
+    ("x-stainless-raw-response", "true"),
+];
+
+const STAINLESS_ARCH: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+
+/// The headers of the provider's request. `None`: a configured value cannot be a header.
+pub(super) fn provider(deployment: &Deployment, timeout: &Timeout) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let mut list = Vec::with_capacity(SDK.len() + 6 + deployment.extra_headers.len());
+    let key = deployment.api_key.as_ref()?;
+    let mut authorization = HeaderValue::from_str(&format!("Bearer {}", key.expose())).ok()?;
+    authorization.set_sensitive(true);
+    list.push((http::header::AUTHORIZATION, authorization));
+    for (name, value) in SDK {
+        list.push((HeaderName::from_static(name), HeaderValue::from_static(value)));
+    }
+    list.push((HeaderName::from_static("connection"), HeaderValue::from_static("keep-alive")));
+    list.push((HeaderName::from_static("x-stainless-runtime-version"), HeaderValue::from_static("3.11.7")));
+    list.push((HeaderName::from_static("x-stainless-retry-count"), HeaderValue::from_static("0")));
+    let read_timeout = HeaderValue::from_str(&timeout.float).ok()?;
+    list.push((HeaderName::from_static("x-stainless-read-timeout"), read_timeout));
+    if let Some(organization) = &deployment.organization {
+        list.push((HeaderName::from_static("openai-organization"), HeaderValue::from_str(organization).ok()?));
+    }
+    for (name, value) in &deployment.extra_headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        list.retain(|(other, _)| *other != name);
+        list.push((name, HeaderValue::from_str(value).ok()?));
+    }
+    Some(list)
+}
+
+/// Times of one call.
+pub(super) struct Clock {
+    pub started: Instant,
+    /// milliseconds until the provider's answer was there
+    pub provider_ms: f64,
+}
+
+/// What a priced answer costs.
+pub(super) struct Priced<'a> {
+    pub cost: Option<&'a Cost>,
+    pub usage: &'a Usage,
+}
+
+/// A successful answer. `priced`: `None` on streams, whose price is not known yet.
+pub(super) fn success(
+    admitted: &Admitted,
+    call_id: &str,
+    provider: &HeaderMap,
+    priced: Option<&Priced<'_>>,
+    clock: &Clock,
+) -> HeaderList {
+    let mut list = Vec::with_capacity(32 + provider.len());
+    push(&mut list, "x-litellm-call-id", call_id);
+    push_deployment(&mut list, &admitted.deployment);
+    let base = admitted.deployment.api_base.as_deref().unwrap_or("https://api.openai.com");
+    push(&mut list, "x-litellm-model-api-base", base.split('?').next().unwrap_or(base));
+    push(&mut list, "x-litellm-version", LITELLM_VERSION);
+    push_cost(&mut list, priced);
+    let spend = priced.and_then(|priced| priced.cost).map_or(0.0, |cost| cost.total);
+    push(&mut list, "x-litellm-key-spend", python_float(spend));
+    let total = clock.started.elapsed().as_secs_f64() * 1e3;
+    push(&mut list, "x-litellm-response-duration-ms", python_float(total));
+    push(&mut list, "x-litellm-overhead-duration-ms", python_float(round4(total - clock.provider_ms)));
+    push(&mut list, "x-litellm-callback-duration-ms", "0.0");
+    push_provider(&mut list, provider, if priced.is_some() { 4 } else { 6 }, true);
+    push(&mut list, "x-litellm-model-group", admitted.group.clone());
+    push(&mut list, "x-litellm-attempted-retries", "0");
+    push(&mut list, "x-litellm-attempted-fallbacks", "0");
+    list.retain(|(_, value)| !matches!(value.as_str(), "" | "None"));
+    list
+}
+
+fn round4(ms: f64) -> f64 {
+    (ms.max(0.0) * 1e4).round() / 1e4
+}
+
+fn push_cost(list: &mut HeaderList, priced: Option<&Priced<'_>>) {
+    let zero = Cost::default();
+    let (cost, usage) = match priced {
+        // LiteLLM could not price it: no part is known either
+        Some(Priced { cost: None, .. }) => return,
+        Some(Priced { cost: Some(cost), usage }) => (*cost, Some(*usage)),
+        None => (&zero, None),
+    };
+    let mut part = |name: &'static str, value: f64| push(list, name, python_float(value));
+    if cost.total != 0.0 {
+        part("x-litellm-response-cost", cost.total);
+    }
+    part("x-litellm-response-cost-original", cost.total);
+    part("x-litellm-response-cost-discount-amount", 0.0);
+    part("x-litellm-response-cost-margin-amount", 0.0);
+    part("x-litellm-response-cost-margin-percent", 0.0);
+    part("x-litellm-response-cost-input", cost.input - cost.cache_read - cost.cache_creation);
+    part("x-litellm-response-cost-output", cost.output);
+    if let Some(usage) = usage {
+        if cost.cache_read > 0.0 {
+            part("x-litellm-response-cost-cache-read", cost.cache_read);
+        }
+        if cost.cache_creation > 0.0 {
+            part("x-litellm-response-cost-cache-creation", cost.cache_creation);
+        }
+        if usage.reasoning > 0 && usage.completion > 0 {
+            let share = cost.output / usage.completion as f64 * usage.reasoning.min(usage.completion) as f64;
+            part("x-litellm-response-cost-reasoning", share);
+        }
+    }
+    part("x-litellm-response-cost-tool-usage", 0.0);
+}
+
+/// An error. `provider`: the headers of an answer with an error status. `timeout`: what `x-litellm-timeout` says.
+pub(super) fn error(call_id: &str, provider: Option<&HeaderMap>, timeout: Option<&str>) -> HeaderList {
+    let mut list = Vec::with_capacity(8 + provider.map_or(0, HeaderMap::len));
+    if let Some(provider) = provider {
+        push_provider(&mut list, provider, 4, false);
+    }
+    push(&mut list, "x-litellm-call-id", call_id);
+    push(&mut list, "x-litellm-response-cost", "0");
+    push(&mut list, "x-litellm-key-spend", "0.0");
+    if let Some(timeout) = timeout {
+        push(&mut list, "x-litellm-timeout", timeout);
+    }
+    push(&mut list, "content-type", "application/json");
+    list
+}
+
+/// `llm_provider-<every header>`, the rate limits, `request-id`. `twice`: the headers went through LiteLLM's
+/// processing once more, which prefixes `request-id` too.
+fn push_provider(list: &mut HeaderList, provider: &HeaderMap, limits: usize, twice: bool) {
+    let text = |name: &str| joined(provider, name);
+    for name in RATE_LIMITS.iter().take(limits) {
+        if let Some(value) = text(name) {
+            push(list, name, value);
+        }
+    }
+    for name in provider.keys() {
+        let prefixed = match name.as_str() {
+            own if own.starts_with("llm_provider-") => own.to_owned(),
+            other => format!("llm_provider-{other}"),
+        };
+        let Some(value) = text(name.as_str()) else { continue };
+        match list.iter_mut().find(|(other, _)| *other == prefixed) {
+            Some(slot) => slot.1 = value,
+            None => list.push((Cow::Owned(prefixed), value)),
+        }
+    }
+    let ids = ["request-id", "x-request-id", "llm_provider-request-id", "llm_provider-x-request-id"];
+    if let Some(id) = ids.iter().find_map(|name| text(name).filter(|id| !id.is_empty())) {
+        if twice && !list.iter().any(|(name, _)| name == "llm_provider-request-id") {
+            push(list, "llm_provider-request-id", id.clone());
+        }
+        push(list, "request-id", id);
+    }
+}
+
+/// All values of a header as httpx joins them; bytes beyond ASCII as UTF-8, else as Latin-1.
+fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut out = None::<String>;
+    for value in headers.get_all(name) {
+        let text = match std::str::from_utf8(value.as_bytes()) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => Cow::Owned(value.as_bytes().iter().map(|byte| char::from(*byte)).collect::<String>()),
+        };
+        match &mut out {
+            Some(out) => {
+                out.push_str(", ");
+                out.push_str(&text);
+            }
+            None => out = Some(text.into_owned()),
+        }
+    }
+    out
+}
