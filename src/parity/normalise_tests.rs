@@ -124,6 +124,7 @@ fn arbitrary_tree() -> impl Strategy<Value = Value> {
         "rows",
         "x_ms",
         "connection",
+        "connection",
         "x-a-duration-ms",
     ]);
     leaf.prop_recursive(5, 48, 5, move |inner| {
