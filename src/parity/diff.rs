@@ -92,11 +92,8 @@ fn walk(path: &str, pointer: bool, python: &Value, other: &Value, found: &mut Ve
                 found.push(Difference { path, kind, python: None, other: Some(value.clone()) });
             }
         }
-        (Value::Array(_), Value::Array(_)) if is_header(path) => {
-            if python != other {
-                add(Kind::HeaderValue, Some(python), Some(other));
-            }
-        }
+        (Value::Array(_), Value::Array(_)) if is_header(path) && python == other => {}
+        (Value::Array(_), Value::Array(_)) if is_header(path) => add(Kind::HeaderValue, Some(python), Some(other)),
         (Value::Array(a), Value::Array(b)) => {
             if a.len() != b.len() {
                 add(length_kind(path), Some(&a.len().into()), Some(&b.len().into()));

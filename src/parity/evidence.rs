@@ -73,8 +73,9 @@ pub fn write(suite: &Path, record: &EvidenceRecord) -> io::Result<()> {
 /// May this route be native? The gate's own judgement: `Ok` with a word, `Err((exit code, why))`.
 pub fn can_flip(suite: &Path, routes: &RoutesFile, route: &str, now: SystemTime) -> Result<String, (u8, String)> {
     let digests = digest::suite(suite, route).map_err(|error| (4, format!("the suite cannot be read: {error}")))?;
-    let bytes = match std::fs::read(file(suite, route)) {
-        Ok(bytes) => Ok(Some(bytes)),
+    let read = std::fs::read(file(suite, route));
+    let bytes = match &read {
+        Ok(bytes) => Ok(Some(bytes.as_slice())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(_) => Err(()),
     };
@@ -85,7 +86,7 @@ pub fn can_flip(suite: &Path, routes: &RoutesFile, route: &str, now: SystemTime)
         max_age: routes.max_age,
         suite: Some(&digests),
     };
-    let evidence = Evidence::judge(bytes.as_ref().map(Option::as_deref).map_err(|()| ()), &wanted);
+    let evidence = Evidence::judge(bytes, &wanted);
     use crate::manifest::gate::Verdict as Gate;
     match evidence.verdict(now) {
         Gate::Fresh => {

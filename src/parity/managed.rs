@@ -128,19 +128,10 @@ impl Managed {
             .env("PARITY_ANTHROPIC_BASE", base(ports.provider, ""))
             .env("PARITY_DEAD_OPENAI_BASE", base(ports.dead, "/v1"))
             .env("PARITY_DEAD_ANTHROPIC_BASE", base(ports.dead, ""));
-        // what the caller's shell has set must not reach either side
-        for name in
-            ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "OPENAI_ORGANIZATION"]
-        {
-            command.env_remove(name);
-        }
-        for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
-            command.env_remove(name);
-        }
     }
 
     fn script(&self, name: &str) -> Command {
-        let mut command = Command::new(self.suite.join("reference").join(name));
+        let mut command = clean(&self.suite.join("reference").join(name));
         command
             .env("REFERENCE_STATE", &self.state)
             .env("REFERENCE_CONFIG", self.suite.join("config.yaml"))
@@ -159,7 +150,7 @@ impl Managed {
     pub async fn start_edge(&mut self, binary: &Path, routes: &Path, log: &Path) -> Result<SocketAddr, ManagedError> {
         let port = free_port().map_err(at("a free port"))?;
         let file = File::create(log).map_err(at("the edge's log"))?;
-        let mut command = Command::new(binary);
+        let mut command = clean(binary);
         command
             .arg("--config")
             .arg(self.suite.join("config.yaml"))
@@ -169,8 +160,6 @@ impl Managed {
             .arg(routes)
             // the gate wants evidence, which is only being made: honoured on loopback alone
             .env("LITELLM_EDGE_UNGATED", "1")
-            .env_remove("LITELLM_EDGE_ALL_PYTHON")
-            .env_remove("PORT")
             .stdin(Stdio::null())
             .stdout(file.try_clone().map_err(at("the edge's log"))?)
             .stderr(file)
@@ -231,6 +220,17 @@ impl Managed {
         let status = self.script("down.sh").status().await.map_err(at("reference/down.sh"))?;
         if status.success() { Ok(()) } else { Err(ManagedError::Script("reference/down.sh", status)) }
     }
+}
+
+/// A command that sees nothing of what the caller's shell has set for LiteLLM, its providers, TLS or proxies.
+fn clean(program: &Path) -> Command {
+    const KEPT: &[&str] = &["PATH", "HOME", "USER", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH"];
+    let mut command = Command::new(program);
+    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        KEPT.contains(&name.as_ref()) || name.starts_with("REFERENCE_")
+    }));
+    command
 }
 
 fn free_port() -> io::Result<u16> {

@@ -28,10 +28,12 @@ type Normaliser = fn(&Context, &mut Value);
 /// All of them, in the order they run.
 pub const NORMALISERS: &[(&str, Normaliser)] = &[
     ("provenance", provenance),
+    ("keep_alive", keep_alive),
     ("content_length", content_length),
     ("clock", clock),
     ("durations", durations),
     ("measured_times", measured_times),
+    ("object_addresses", object_addresses),
     ("addresses", addresses),
     ("ids", ids),
 ];
@@ -85,6 +87,16 @@ fn provenance(_: &Context, tree: &mut Value) {
     for message in messages(tree) {
         if let Some(headers) = message.get_mut("header").and_then(Value::as_object_mut) {
             headers.shift_remove("x-litellm-edge");
+        }
+    }
+}
+
+/// `connection: keep-alive` in an answer says what HTTP/1.1 means anyway, to the next hop alone. `close` stays.
+fn keep_alive(_: &Context, tree: &mut Value) {
+    let Some(responses) = tree.get_mut("response").and_then(Value::as_array_mut) else { return };
+    for headers in responses.iter_mut().filter_map(|response| response.get_mut("header")?.as_object_mut()) {
+        if headers.get("connection").is_some_and(|values| *values == serde_json::json!(["keep-alive"])) {
+            headers.shift_remove("connection");
         }
     }
 }
@@ -179,6 +191,20 @@ fn measured_times(_: &Context, tree: &mut Value) {
                 }
                 from = start;
             }
+        }
+    });
+}
+
+/// Where a Python object lay in memory (`<ssl.SSLContext object at 0x7f7b9a9ccb00>`): another address in every process.
+fn object_addresses(_: &Context, tree: &mut Value) {
+    const BEFORE: &str = " object at 0x";
+    visit_strings(tree, |_, text| {
+        let mut from = 0;
+        while let Some(at) = text.get(from..).and_then(|rest| rest.find(BEFORE)) {
+            let start = from + at + BEFORE.len();
+            let digits = text.bytes().skip(start).take_while(u8::is_ascii_hexdigit).count();
+            text.replace_range(start..start + digits, "");
+            from = start;
         }
     });
 }

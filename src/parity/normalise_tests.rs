@@ -75,6 +75,14 @@ fn measured_times_and_addresses() {
 }
 
 #[test]
+fn only_keep_alive_is_dropped_and_objects_have_no_place() {
+    let tree = |value: &str| json!({"response": [{"header": {"connection": [value]}}]});
+    assert_eq!(run(tree("keep-alive")), json!({"response": [{"header": {}}]}));
+    assert_eq!(run(tree("close")), tree("close"));
+    assert_eq!(run(json!("<a object at 0x7f7b9a9ccb00>, 0x12")), json!("<a object at 0x>, 0x12"));
+}
+
+#[test]
 fn status_and_error_fields_pass_untouched() {
     let tree = json!({"response": [{"status": 429, "body": {"error": {"type": "throttling_error", "param": null, "code": "429"}}}]});
     assert_eq!(run(tree.clone()), tree);
@@ -90,6 +98,8 @@ fn arbitrary_text() -> impl Strategy<Value = String> {
         Just("Tue, 14 Nov 2023 22:13:25 GMT".to_owned()),
         Just("127.0.0.1:4000127.0.0.1:4000".to_owned()),
         Just("12".to_owned()),
+        Just("keep-alive".to_owned()),
+        Just("x object at 0x12ab object at 0x".to_owned()),
         "\\PC{0,8}",
     ]
 }
@@ -113,6 +123,8 @@ fn arbitrary_tree() -> impl Strategy<Value = Value> {
         "a",
         "rows",
         "x_ms",
+        "connection",
+        "connection",
         "x-a-duration-ms",
     ]);
     leaf.prop_recursive(5, 48, 5, move |inner| {
