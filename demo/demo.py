@@ -52,6 +52,7 @@ class Stack:
         self.env = dict(os.environ, REFERENCE_STATE=str(STATE), REFERENCE_CONFIG=str(ROOT / "demo" / "config.yaml"),
                         LITELLM_MASTER_KEY=MASTER, PROXY_PORT=str(free_port()), PG_PORT=str(free_port()),
                         REDIS_PORT=str(free_port()), UPSTREAM_PORT=str(free_port()))
+        self.env.setdefault("REFERENCE_VENV", str(CACHE / "reference-venv"))
 
     def start(self):
         STATE.mkdir(parents=True, exist_ok=True)
