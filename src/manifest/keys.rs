@@ -140,7 +140,7 @@ const SWITCH: &[Key] = &[Key {
     kind: Kind::Text,
     required: true,
     default: "",
-    doc: "While this file exists, every request is Python's (unless it says `0`, `false`, `off` or `no`). Looked at once a second. Relative to the folder of routes.toml.",
+    doc: "While this file exists, every request is Python's (unless it says `0`, `false`, `off` or `no`). Looked at twice a second. Relative to the folder of routes.toml.",
     example: "file = \"/run/litellm-edge/all-python\"",
 }];
 
