@@ -6,12 +6,14 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, proxy::Session};
 
 use super::{
+    guard::{self, Guarded, Panicked, guarded},
     phases::Ctx,
     reply::{self, Framing},
     state::Edge,
 };
 use crate::{
-    routes::{EventStream, Execution, Reply, ReplyBody},
+    error::{EdgeError, Failure},
+    routes::{CallLog, EventStream, Execution, Reply, ReplyBody},
     telemetry::access_log::Side,
 };
 
@@ -20,9 +22,10 @@ pub(super) async fn run(
     edge: &Edge,
     session: &mut Session,
     ctx: &mut Ctx,
-    mut execution: Execution,
+    execution: Execution,
 ) -> pingora::Result<()> {
     ctx.record.side = Side::Native;
+    let mut execution = guarded(execution);
     let mut watch = Watch::default();
     let reply = tokio::select! {
         biased;
@@ -32,6 +35,10 @@ pub(super) async fn run(
             return Err(gone);
         }
     };
+    let reply = reply.unwrap_or_else(|Panicked| {
+        tracing::error!(route = &*ctx.record.route, "a native route panicked, the caller gets a 500");
+        reply::failure(&Failure::from(EdgeError::Internal), reply::dialect(&ctx.record.path))
+    });
     write(session, ctx, watch, reply, Side::Native).await
 }
 
@@ -53,7 +60,7 @@ pub(super) async fn write(
                 Err(error) => Err(error.into_down()),
             };
             // read before the drop, whatever happened: what is known so far is what the log line says
-            ctx.record.call = stream.log();
+            ctx.record.call = known(&*stream);
             written
         }
     }
@@ -63,8 +70,12 @@ async fn forward(session: &mut Session, mut watch: Watch, stream: &mut dyn Event
     loop {
         let events = tokio::select! {
             biased;
-            events = stream.next() => events,
+            events = guarded(stream.next()) => events,
             gone = watch.left(session) => return Err(gone),
+        };
+        let Ok(events) = events else {
+            tracing::error!("the stream of a native route panicked, the answer is cut");
+            return Err(Error::explain(ErrorType::InternalError, "stream").into_in());
         };
         let downstream = &mut session.downstream_session;
         match events {
@@ -76,15 +87,23 @@ async fn forward(session: &mut Session, mut watch: Watch, stream: &mut dyn Event
     }
 }
 
+/// The stream's part of the log line, also of one that panicked.
+fn known(stream: &dyn EventStream) -> CallLog {
+    guard::call(|| stream.log()).unwrap_or_default()
+}
+
 /// The client left before the answer began: the call goes on by itself, counted as in flight, and is logged at its end.
-fn finish_alone(edge: &Edge, ctx: &mut Ctx, execution: Execution) {
+fn finish_alone(edge: &Edge, ctx: &mut Ctx, execution: Guarded<Execution>) {
     let services = edge.services.clone();
     let (mut record, in_flight, held) = ctx.detach();
     tokio::spawn(async move {
-        let reply = execution.await;
-        record.call = match reply.body {
-            ReplyBody::Full(_) => reply.log,
-            ReplyBody::Stream(stream) => stream.log(), // and dropped: nobody listens
+        record.call = match execution.await {
+            Ok(Reply { body: ReplyBody::Stream(stream), .. }) => known(&*stream), // and dropped: nobody listens
+            Ok(reply) => reply.log,
+            Err(Panicked) => {
+                tracing::error!(route = &*record.route, "a native route panicked after its client had left");
+                CallLog::default()
+            }
         };
         record.client_gone = true;
         record.finish(super::phases::CLIENT_GONE, &services.metrics);
