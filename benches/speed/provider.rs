@@ -1,0 +1,133 @@
+//! A scripted provider that costs next to nothing: raw sockets, fixed answers. It plays OpenAI, Anthropic and, for
+//! what is passed through, the Python gateway.
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// Events of a streamed answer, the closing ones not counted.
+pub const EVENTS: usize = 100;
+
+/// Answers until the process ends; one thread.
+pub fn run(port: u16) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            tokio::spawn(async move {
+                let _ = serve(stream).await; // a client that leaves is no matter
+            });
+        }
+    })
+}
+
+async fn serve(mut stream: TcpStream) -> std::io::Result<()> {
+    let answers = Answers::new();
+    let mut buffer: Vec<u8> = Vec::with_capacity(128 << 10);
+    loop {
+        let (head, length) = loop {
+            if let Some(end) = memchr::memmem::find(&buffer, b"\r\n\r\n") {
+                let length = crate::load::content_length(&buffer[..end]).unwrap_or(0);
+                if buffer.len() >= end + 4 + length {
+                    break (end, end + 4 + length);
+                }
+            }
+            if stream.read_buf(&mut buffer).await? == 0 {
+                return Ok(());
+            }
+        };
+        // the bench's bodies begin with what decides
+        let start = &buffer[head..buffer.len().min(head + 160)];
+        let messages = buffer.starts_with(b"POST /v1/messages");
+        let has = |what: &[u8]| memchr::memmem::find(start, what).is_some();
+        let (streams, paced) = (has(b"\"stream\":true"), has(b"paced"));
+        buffer.drain(..length);
+        if !streams {
+            stream.write_all(if messages { &answers.message } else { &answers.chat }).await?;
+            continue;
+        }
+        let events = if messages { &answers.message_events } else { &answers.chat_events };
+        if paced {
+            for event in events {
+                stream.write_all(event).await?;
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        } else {
+            stream.write_all(&events.concat()).await?;
+        }
+    }
+}
+
+struct Answers {
+    chat: Vec<u8>,
+    message: Vec<u8>,
+    chat_events: Vec<Vec<u8>>,
+    message_events: Vec<Vec<u8>>,
+}
+
+impl Answers {
+    fn new() -> Self {
+        let text = "lorem ipsum dolor sit amet ".repeat(26);
+        let chat = format!(
+            r#"{{"id":"chatcmpl-abc123","object":"chat.completion","created":1700000000,"model":"gpt-4o-2024-08-06","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}","refusal":null}},"logprobs":null,"finish_reason":"stop"}}],"usage":{{"prompt_tokens":200,"completion_tokens":150,"total_tokens":350}},"system_fingerprint":"fp_1"}}"#
+        );
+        let message = format!(
+            r#"{{"id":"msg_01abc","type":"message","role":"assistant","model":"claude-sonnet-4-5-20250929","content":[{{"type":"text","text":"{text}"}}],"stop_reason":"end_turn","stop_sequence":null,"usage":{{"input_tokens":200,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":150}}}}"#
+        );
+        Self {
+            chat: json(&chat),
+            message: json(&message),
+            chat_events: chat_events(),
+            message_events: message_events(),
+        }
+    }
+}
+
+fn json(body: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\ndate: Mon, 01 Jan 2024 00:00:00 GMT\r\ncontent-type: application/json\r\nx-request-id: req_1\r\nx-ratelimit-remaining-requests: 9999\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The head, then one chunk an event.
+fn frames(events: impl Iterator<Item = String>) -> Vec<Vec<u8>> {
+    let mut all =
+        vec![b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec()];
+    all.extend(events.map(|event| format!("{:x}\r\n{event}\r\n", event.len()).into_bytes()));
+    all.push(b"0\r\n\r\n".to_vec());
+    all
+}
+
+fn chat_events() -> Vec<Vec<u8>> {
+    let chunk = |delta: &str, finish: &str| {
+        format!(
+            "data: {{\"id\":\"chatcmpl-abc123\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"gpt-4o-2024-08-06\",\"system_fingerprint\":\"fp_1\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"logprobs\":null,\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let first = chunk(r#"{"role":"assistant","content":""}"#, "null");
+    let words = (0..EVENTS).map(|n| chunk(&format!(r#"{{"content":" word{n}"}}"#), "null"));
+    let last = chunk("{}", "\"stop\"");
+    frames(std::iter::once(first).chain(words).chain([last, "data: [DONE]\n\n".to_owned()]))
+}
+
+fn message_events() -> Vec<Vec<u8>> {
+    let event = |name: &str, data: String| format!("event: {name}\ndata: {data}\n\n");
+    let start = event("message_start", r#"{"type":"message_start","message":{"id":"msg_01abc","type":"message","role":"assistant","model":"claude-sonnet-4-5-20250929","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":200,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":1}}}"#.into());
+    let open = event(
+        "content_block_start",
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#.into(),
+    );
+    let words = (0..EVENTS).map(|n| {
+        let data =
+            format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":" word{n}"}}}}"#);
+        event("content_block_delta", data)
+    });
+    let close = event("content_block_stop", r#"{"type":"content_block_stop","index":0}"#.into());
+    let delta = event("message_delta", r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":150}}"#.into());
+    let stop = event("message_stop", r#"{"type":"message_stop"}"#.into());
+    frames([start, open].into_iter().chain(words).chain([close, delta, stop]))
+}
