@@ -327,7 +327,7 @@ def odd_chat_streams():
         {"content": "x", "tool_calls": []}, *[{"tool_calls": calls} for calls in [
             [call], [without(call, "index")], [without(call, "id")], [without(call, "type")], [without(call, "function")], [{**call, "function": {"arguments": "{\"a\""}}],
             [{**call, "id": None}], [{**call, "type": None}], [{**call, "function": None}], [{**call, "function": {"name": None, "arguments": None}}], [call, {**call, "index": 1, "id": "call_2"}],
-            [{**call, "function": {"name": "f", "arguments": {"a": 1}}}], [{}], [None], ["x"], "x", {}, [{**call, "foo": 1}], [{**call, "index": "0"}], [{**call, "type": "custom"}]]]]
+            [{**call, "function": {"name": "f", "arguments": {"a": 1}}}], [{}], [None], ["x"], "x", {}, [{**call, "foo": 1}], [{**call, "index": "0"}], [{**call, "type": "custom"}], [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "c", "input": "i"}}]]]]
     for delta in deltas:
         yield f"delta-{json.dumps(delta):.80}", stream(sse(CHUNKS[0], chunk(delta), chunk(delta), *CHUNKS[3:]))
         yield f"delta0-{json.dumps(delta):.80}", stream(sse(chunk(delta), *CHUNKS[2:]))
