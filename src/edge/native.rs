@@ -2,7 +2,9 @@
 //!
 //! A client that leaves before the answer begins does not stop the call: LiteLLM does not either, and the call is
 //! billed. A client that leaves during a stream does: dropping the stream aborts the provider's answer and settles.
-use bytes::Bytes;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
 use pingora::{Error, ErrorType, proxy::Session};
 
 use super::{
@@ -66,14 +68,51 @@ async fn forward(session: &mut Session, mut watch: Watch, stream: &mut dyn Event
             events = stream.next() => events,
             gone = watch.left(session) => return Err(gone),
         };
+        let (events, end) = match events {
+            Some(events) => gather(events, stream).await,
+            None => (Bytes::new(), true),
+        };
         let downstream = &mut session.downstream_session;
-        match events {
-            Some(events) => downstream.write_response_body(events, false).await.map_err(|error| error.into_down())?,
-            None => {
-                return downstream.write_response_body(Bytes::new(), true).await.map_err(|error| error.into_down());
-            }
+        if !events.is_empty() {
+            downstream.write_response_body(events, false).await.map_err(|error| error.into_down())?;
+        }
+        if end {
+            return downstream.write_response_body(Bytes::new(), true).await.map_err(|error| error.into_down());
         }
     }
+}
+
+/// Most bytes of events that go out by one write.
+const GATHER: usize = 16 << 10;
+
+/// Adds the events that have already arrived: a burst then costs one system call, not one an event. Nothing is waited
+/// for. `true`: the stream is over.
+async fn gather(first: Bytes, stream: &mut dyn EventStream) -> (Bytes, bool) {
+    let mut more = Vec::new();
+    let mut length = first.len();
+    let end = loop {
+        if length >= GATHER {
+            break false;
+        }
+        // the task that reads from the provider has its turn, if it has something
+        tokio::task::yield_now().await;
+        let mut next = stream.next();
+        match std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
+            Poll::Pending => break false,
+            Poll::Ready(None) => break true,
+            Poll::Ready(Some(events)) => {
+                length += events.len();
+                more.push(events);
+            }
+        }
+    };
+    if more.is_empty() {
+        return (first, end);
+    }
+    let mut all = BytesMut::with_capacity(length);
+    all.extend_from_slice(&first);
+    more.iter().for_each(|events| all.extend_from_slice(events));
+    (all.freeze(), end)
 }
 
 /// The client left before the answer began: the call goes on by itself, counted as in flight, and is logged at its end.

@@ -98,18 +98,7 @@ impl<'a> Raw<'a> {
         if self.kind() != Kind::Object {
             return None;
         }
-        let mut scan = Scan::<false> { bytes: self.0.as_bytes(), at: 0 };
-        let mut members = Vec::with_capacity(8);
-        scan.members(0, |key, value| {
-            members.push((self.0.get(key)?, self.0.get(value)?));
-            Some(())
-        })
-        .ok()?;
-        let members = members
-            .into_iter()
-            .map(|(key, value)| Some((Raw(key).as_str()?, Raw(value))))
-            .collect::<Option<Vec<_>>>()?;
-        Some(Object { members })
+        Object::read(&mut Scan::<false> { bytes: self.0.as_bytes(), at: 0 }, 0, self.0).ok()
     }
 
     /// The elements, if this is an array.
@@ -126,12 +115,47 @@ impl<'a> Raw<'a> {
         .ok()?;
         Some(elements)
     }
+
+    /// The elements of an array, those that are objects with their members: one pass for both.
+    pub fn array_of_objects(self) -> Option<Vec<(Raw<'a>, Option<Object<'a>>)>> {
+        if self.kind() != Kind::Array {
+            return None;
+        }
+        let mut scan = Scan::<false> { bytes: self.0.as_bytes(), at: 0 };
+        let mut elements = Vec::new();
+        scan.sequence(0, |scan| {
+            let start = scan.at;
+            let object = match scan.peek() {
+                Some(b'{') => Some(Object::read(scan, 1, self.0)?),
+                _ => scan.value(1).map(|_| None)?,
+            };
+            elements.push((Raw(self.0.get(start..scan.at).ok_or(NotJson)?), object));
+            Ok(())
+        })
+        .ok()?;
+        Some(elements)
+    }
 }
 
 impl<'a> Object<'a> {
     /// Validates a whole document that must be an object.
     pub fn parse(document: &'a [u8]) -> Result<Self, NotJson> {
-        Raw::parse(document)?.object().ok_or(NotJson)
+        let text = std::str::from_utf8(document).map_err(|_| NotJson)?;
+        let mut scan = Scan::<true> { bytes: text.as_bytes(), at: 0 };
+        scan.space();
+        let object = Self::read(&mut scan, 0, text)?;
+        scan.space();
+        if scan.at == text.len() { Ok(object) } else { Err(NotJson) }
+    }
+
+    /// The members of the object at the cursor; `text` is what is scanned.
+    fn read<const CHECK: bool>(scan: &mut Scan<'_, CHECK>, depth: usize, text: &'a str) -> Result<Self, NotJson> {
+        let mut members = Vec::with_capacity(8);
+        scan.members(depth, |key, value| {
+            members.push((Raw(text.get(key)?).as_str()?, Raw(text.get(value)?)));
+            Some(())
+        })?;
+        Ok(Self { members })
     }
 
     /// The value of the last member of that name (as Python and JavaScript read duplicates).
@@ -256,6 +280,18 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
     }
 
     fn elements(&mut self, depth: usize, mut found: impl FnMut(Span) -> Option<()>) -> Result<(), NotJson> {
+        self.sequence(depth, |scan| {
+            let value = scan.value(depth + 1)?;
+            found(value).ok_or(NotJson)
+        })
+    }
+
+    /// `element` moves over one element.
+    fn sequence(
+        &mut self,
+        depth: usize,
+        mut element: impl FnMut(&mut Self) -> Result<(), NotJson>,
+    ) -> Result<(), NotJson> {
         if depth >= MAX_DEPTH {
             return Err(NotJson);
         }
@@ -266,8 +302,7 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
             return Ok(());
         }
         loop {
-            let value = self.value(depth + 1)?;
-            found(value).ok_or(NotJson)?;
+            element(self)?;
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -439,6 +474,21 @@ mod tests {
         assert!(Raw::parse(deep.as_bytes()).is_err());
         let deep = "[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH);
         assert!(Raw::parse(deep.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn elements_come_with_their_members() {
+        let text = br#"[ {"a" : [1, {"b":2}]} , 5,{},"x" ]"#;
+        let array = Raw::parse(text).unwrap();
+        let both = array.array_of_objects().unwrap();
+        let plain: Vec<Raw<'_>> = both.iter().map(|(element, _)| *element).collect();
+        assert_eq!(plain, array.array().unwrap());
+        for (element, object) in both {
+            let members = |object: &Object<'_>| format!("{object:?}");
+            assert_eq!(object.as_ref().map(members), element.object().as_ref().map(members));
+        }
+        assert!(Raw::parse(b"{}").unwrap().array_of_objects().is_none());
+        assert!(Object::parse(b"[1]").is_err() && Object::parse(b"{} x").is_err());
     }
 
     #[test]
