@@ -38,9 +38,12 @@ unit: tools
 parity: tools reference
 	cargo build --locked
 	"$(CARGO_TARGET_DIR)/debug/litellm-rust" parity run --out "$(CACHE)/parity"
+	@for route in $$("$(CARGO_TARGET_DIR)/debug/litellm-rust" routes status --json --routes routes.toml \
+	  | python3 -c 'import json,sys; print(*[r["id"] for r in json.load(sys.stdin)["routes"] if r["mode"] != "python"])'); do \
+	  "$(CARGO_TARGET_DIR)/debug/litellm-rust" parity can-flip $$route || exit 1; done
 
 evidence: build reference
-	"$(BINARY)" parity run --out "$(CACHE)/parity" --write-evidence parity-tests/evidence
+	"$(BINARY)" parity run --out "$(CACHE)/parity"
 
 test: lint unit parity
 

@@ -52,6 +52,7 @@ class Stack:
         self.env = dict(os.environ, REFERENCE_STATE=str(STATE), REFERENCE_CONFIG=str(ROOT / "demo" / "config.yaml"),
                         LITELLM_MASTER_KEY=MASTER, PROXY_PORT=str(free_port()), PG_PORT=str(free_port()),
                         REDIS_PORT=str(free_port()), UPSTREAM_PORT=str(free_port()))
+        self.env.setdefault("REFERENCE_VENV", str(CACHE / "reference-venv"))
 
     def start(self):
         STATE.mkdir(parents=True, exist_ok=True)
@@ -111,12 +112,25 @@ def raw(url, method, path, key, body=None, headers=None):
     return got
 
 
+def tree(body):
+    """A JSON body, or the events of a stream, as values: the order of keys is nothing a client may rely on."""
+    def parsed(text):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    if "data: " in body:
+        return [[line if not line.startswith("data: ") else parsed(line[6:]) for line in event.split("\n")]
+                for event in body.split("\n\n")]
+    return parsed(body)
+
+
 def masked(answer):
     status, headers, body = answer
     body = re.sub(r'"created": ?\d+', '"created":0', body)
     body = re.sub(r'(chatcmpl|msg|resp|sk)[-_][A-Za-z0-9_=-]+', r"\1-id", body)
     kept = sorted((k, v) for k, v in headers if not VOLATILE.match(k))
-    return status, kept, body
+    return status, kept, tree(body)
 
 
 def compare(stack, what, method, path, body=None, headers=None):
@@ -129,7 +143,7 @@ def compare(stack, what, method, path, body=None, headers=None):
     say(f"  {what:<44} {edge[0]}  served by {side:<7} {'same answer' if not differing else 'DIFFERENT: ' + ', '.join(differing)}")
     for name, left, right in zip(("status", "headers", "body"), a, b):
         if left != right:
-            only = (set(left) ^ set(right)) if name == "headers" else (left, right)
+            only = set(left) ^ set(right) if name == "headers" else (left, right)
             say(f"      {name}: {str(only)[:600]}")
     return side, not differing
 
@@ -196,7 +210,7 @@ def timings(stack):
     provider = "http://127.0.0.1:" + stack.env["UPSTREAM_PORT"]
     status, _, body = raw(edge, "POST", "/key/generate", MASTER, {})
     virtual = json.loads(body)["key"]
-    say(f"  {'':<46} {'p50':>9} {'p99':>9} {'added p50':>10}   ms, one connection")
+    say(f"  {'':<58} {'p50':>9} {'p99':>9} {'added p50':>10}   ms, one connection")
     for path, model, upstream in (("/v1/chat/completions", "gpt-4o", "gpt-4o"), ("/v1/messages", "claude-sonnet", "claude-sonnet-4-5-20250929")):
         call = {"model": model, "messages": ask, "max_tokens": 64}
         rows = [("provider itself", provider, MASTER, dict(call, model=upstream), 400), ("edge, native", edge, MASTER, call, 400),
@@ -208,8 +222,8 @@ def timings(stack):
             times = sorted(sample(url, path, key, body, count))
             p50, p99 = statistics.median(times), times[int(len(times) * 0.99) - 1]
             base = p50 if base is None else base
-            say(f"  {path + ', ' + name:<46.46} {p50:9.3f} {p99:9.3f} {p50 - base:10.3f}" if url != provider else
-                f"  {path + ', ' + name:<46.46} {p50:9.3f} {p99:9.3f} {'':>10}")
+            say(f"  {path + ', ' + name:<58} {p50:9.3f} {p99:9.3f} {p50 - base:10.3f}" if url != provider else
+                f"  {path + ', ' + name:<58} {p50:9.3f} {p99:9.3f} {'':>10}")
 
 
 def main():

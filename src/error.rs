@@ -120,6 +120,8 @@ pub enum EdgeError {
     Draining,
     #[error("the request body was not complete")]
     BodyCut,
+    #[error("the edge failed while it served this request")]
+    Internal,
 }
 
 impl From<EdgeError> for Failure {
@@ -129,6 +131,7 @@ impl From<EdgeError> for Failure {
             EdgeError::PythonUnreachable | EdgeError::PythonCut => (StatusCode::BAD_GATEWAY, Some(1)),
             EdgeError::PythonStarting | EdgeError::Draining => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
             EdgeError::PythonTimeout => (StatusCode::GATEWAY_TIMEOUT, Some(1)),
+            EdgeError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
             EdgeError::NoPython { .. } => (StatusCode::NOT_IMPLEMENTED, None),
         };
         Failure { retry_after, ..Failure::new(status, error.to_string()) }

@@ -83,7 +83,7 @@ async fn read_request(socket: &mut TcpStream) -> Option<String> {
 }
 
 /// One streamed chat request: (side that served it, the whole answer).
-async fn stream(port: u16, first: Option<Arc<AtomicUsize>>) -> (String, String) {
+async fn stream(port: u16, first: Arc<AtomicUsize>) -> (String, String) {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let body = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
     let request = format!(
@@ -100,7 +100,7 @@ async fn stream(port: u16, first: Option<Arc<AtomicUsize>>) -> (String, String) 
             break;
         }
         answer.extend_from_slice(&buffer[..n]);
-        if !counted && let Some(first) = &first {
+        if !counted {
             first.fetch_add(1, Ordering::SeqCst);
             counted = true;
         }
@@ -205,7 +205,7 @@ async fn flipping_under_a_thousand_streams_loses_none() {
     until_served_by(port, "native").await;
 
     let started = Arc::new(AtomicUsize::new(0));
-    let open: Vec<_> = (0..STREAMS).map(|_| tokio::spawn(stream(port, Some(started.clone())))).collect();
+    let open: Vec<_> = (0..STREAMS).map(|_| tokio::spawn(stream(port, started.clone()))).collect();
     let deadline = Instant::now() + Duration::from_secs(20);
     while started.load(Ordering::SeqCst) < STREAMS {
         assert!(Instant::now() < deadline, "only {} streams started", started.load(Ordering::SeqCst));
@@ -214,7 +214,11 @@ async fn flipping_under_a_thousand_streams_loses_none() {
 
     write_routes(&routes, python, "python");
     until_served_by(port, "python").await;
-    let during = tokio::spawn(stream(port, None));
+    let began = Arc::new(AtomicUsize::new(0));
+    let during = tokio::spawn(stream(port, began.clone()));
+    while began.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     write_routes(&routes, python, "native");
     until_served_by(port, "native").await;
 

@@ -36,7 +36,8 @@ pub(super) struct Options {
     /// Which routes are served natively
     #[arg(long, env = "LITELLM_EDGE_ROUTES", value_name = "FILE")]
     routes: Option<PathBuf>,
-    /// The Python gateway: http://host:port or unix:/path. Without it the edge runs alone
+    /// The Python gateway: http://host:port or unix:/path; default: routes.toml's `[python] url`. Without either the
+    /// edge runs alone
     #[arg(long, env = "LITELLM_EDGE_PYTHON", value_name = "ADDRESS")]
     python: Option<PythonAddress>,
     /// Longest wait for a connection to Python
@@ -51,6 +52,9 @@ pub(super) struct Options {
     /// A POST is sent again when its pooled connection breaks within this time, unanswered; 0s: never
     #[arg(long, env = "LITELLM_EDGE_STALE_WINDOW", default_value = "10ms", value_parser = duration)]
     stale_window: Duration,
+    /// How long after Python's last answer a refused connection is a restart (503) and not an outage (502)
+    #[arg(long, env = "LITELLM_EDGE_PYTHON_RESTART_WINDOW", default_value = "120s", value_parser = duration)]
+    python_restart_window: Duration,
     /// What Python is asked to see whether it is up
     #[arg(long, env = "LITELLM_EDGE_PROBE_PATH", default_value = "/health/liveliness", value_name = "PATH")]
     probe_path: String,
@@ -73,6 +77,18 @@ pub(super) struct Options {
     /// How long an unused client connection is kept
     #[arg(long, env = "LITELLM_EDGE_CLIENT_IDLE_TIMEOUT", default_value = "75s", value_parser = duration)]
     client_idle_timeout: Duration,
+    /// Longest wait for the rest of a request's head, once --client-idle-timeout for its first byte is over
+    #[arg(long, env = "LITELLM_EDGE_CLIENT_HEAD_TIMEOUT", default_value = "30s", value_parser = duration)]
+    client_head_timeout: Duration,
+    /// Longest wait for the next bytes of a request
+    #[arg(long, env = "LITELLM_EDGE_CLIENT_READ_TIMEOUT", default_value = "60s", value_parser = duration)]
+    client_read_timeout: Duration,
+    /// Longest wait for the whole body of a native candidate
+    #[arg(long, env = "LITELLM_EDGE_CLIENT_BODY_TIMEOUT", default_value = "300s", value_parser = duration)]
+    client_body_timeout: Duration,
+    /// Longest wait for a client to take the next part of an answer
+    #[arg(long, env = "LITELLM_EDGE_CLIENT_WRITE_TIMEOUT", default_value = "600s", value_parser = duration)]
+    client_write_timeout: Duration,
     /// Worker threads; default: one a core
     #[arg(long, env = "LITELLM_EDGE_THREADS", value_name = "N")]
     threads: Option<usize>,
@@ -113,6 +129,7 @@ pub(super) fn run(options: Options) -> u8 {
         Format::Json => LogFormat::Json,
     };
     telemetry::init(format, &options.log);
+    telemetry::hush_panics();
     match serve(options) {
         Ok(()) => exit::OK,
         Err(error) => {
@@ -122,10 +139,15 @@ pub(super) fn run(options: Options) -> u8 {
     }
 }
 
-fn serve(options: Options) -> Result<()> {
+fn serve(mut options: Options) -> Result<()> {
     let metrics = Metrics::new().context("metrics")?;
     let config = Arc::new(open_config(&options)?);
     let manifest = open_manifest(&options, metrics.clone())?;
+    if options.python.is_none()
+        && let Some(url) = manifest.as_ref().and_then(|manifest| manifest.load().file.python_url.clone())
+    {
+        options.python = Some(url.parse().context("routes.toml: python.url")?);
+    }
     let services =
         Arc::new(Services { upstream: upstream::Client::new(), metrics: metrics.clone(), health: Arc::default() });
     let hooks = hooks(&config, manifest.as_ref(), &metrics);
@@ -170,7 +192,8 @@ fn open_manifest(options: &Options, metrics: Metrics) -> Result<Option<ManifestH
 
 /// Lets native routes run without evidence, on a loopback address only: how the parity suite makes evidence.
 const UNGATED_ENV: &str = "LITELLM_EDGE_UNGATED";
-const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Half of what is promised: a change or the kill switch's file takes effect within a second.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
 
 fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics: &Metrics) -> Hooks {
     let mut hooks = Hooks::default();
@@ -207,7 +230,9 @@ fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics:
             let watched = watched.clone();
             Box::pin(async move { watched.watch(WATCH_EVERY).await })
         }));
-        hooks.admin.extend(edge::manifest_pages(manifest));
+        let config = config.clone();
+        let refused = move || config.last_error().map(|error| error.to_string());
+        hooks.admin.extend(edge::manifest_pages(manifest, Arc::new(refused)));
     }
     hooks
 }
@@ -239,6 +264,7 @@ fn edge_config(options: Options) -> EdgeConfig {
         python_timeout: options.python_timeout,
         python_idle_timeout: options.python_idle_timeout,
         stale_window: options.stale_window,
+        python_restart_window: options.python_restart_window,
         probe_path: options.probe_path,
         forwarded: match options.forwarded_headers {
             Forwarded::Keep => ForwardedHeaders::Keep,
@@ -248,6 +274,10 @@ fn edge_config(options: Options) -> EdgeConfig {
         max_native_body: options.max_native_body,
         body_budget: options.body_budget,
         client_idle_timeout: options.client_idle_timeout,
+        client_head_timeout: options.client_head_timeout,
+        client_read_timeout: options.client_read_timeout,
+        client_body_timeout: options.client_body_timeout,
+        client_write_timeout: options.client_write_timeout,
         threads: options.threads.unwrap_or(defaults.threads),
         grace_period: options.grace_period,
         drain_delay: options.drain_delay,

@@ -2,6 +2,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{Method, StatusCode};
+use serde_json::json;
 
 use super::{
     admin::{AdminRoute, json_reply, refuse},
@@ -26,8 +27,11 @@ impl Decider for ManifestHandle {
     }
 }
 
-/// `GET /edge/routes` and `POST /edge/switch`.
-pub fn manifest_pages(manifest: &ManifestHandle) -> Vec<AdminRoute> {
+/// `GET /edge/routes` and `POST /edge/switch`. `config_refused`: why config.yaml as it is now is not in force.
+pub fn manifest_pages(
+    manifest: &ManifestHandle,
+    config_refused: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+) -> Vec<AdminRoute> {
     let (shown, turned) = (manifest.clone(), manifest.clone());
     vec![
         AdminRoute {
@@ -35,7 +39,12 @@ pub fn manifest_pages(manifest: &ManifestHandle) -> Vec<AdminRoute> {
             path: "/edge/routes",
             handler: Arc::new(move |_, _, edge| {
                 let counters = status::counters(&edge.services.metrics);
-                json_reply(StatusCode::OK, &shown.routes_body(&counters, SystemTime::now()))
+                let mut body = shown.routes_body(&counters, SystemTime::now());
+                if let Some(body) = body.as_object_mut() {
+                    let config = json!({ "digest": edge.snapshot.load().digest, "refused": config_refused() });
+                    body.insert("config".to_owned(), config);
+                }
+                json_reply(StatusCode::OK, &body)
             }),
         },
         AdminRoute {

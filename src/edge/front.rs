@@ -3,7 +3,14 @@
 //! Pingora's own detection waits for the 24 bytes of the HTTP/2 preface before it looks at any, without a time limit:
 //! a load balancer's `OPTIONS / HTTP/1.0` (22 bytes) would never be answered, and a silent connection never closed.
 //! Here the first byte that differs decides.
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use pingora::{
@@ -21,7 +28,7 @@ use pingora::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::phases::Proxy;
+use super::{phases::Proxy, state::EdgeConfig};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -37,15 +44,41 @@ pub(super) struct Front {
 struct Spoken {
     proxy: Arc<HttpProxy<Proxy>>,
     options: HttpServerOptions,
+    limits: Limits,
+}
+
+/// What a slow client is held to. Pingora has a limit on each read of a head, but none on their sum.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    head: Duration,
+    read: Duration,
+    write: Duration,
+}
+
+tokio::task_local! {
+    /// set once the head of the task's current request was read
+    static HEAD_READ: Arc<AtomicBool>;
+}
+
+/// To be called when a request's head has been read, by the task that read it.
+pub(super) fn head_is_read() {
+    // not there for a request that did not come through [`Front`]: there is nobody to tell
+    let _ = HEAD_READ.try_with(|read| read.store(true, Ordering::Relaxed));
 }
 
 impl Front {
-    pub(super) fn new(proxy: HttpProxy<Proxy>, options: &HttpServerOptions, patience: Duration) -> Self {
+    pub(super) fn new(proxy: HttpProxy<Proxy>, options: &HttpServerOptions, config: &EdgeConfig) -> Self {
         let proxy = Arc::new(proxy);
+        let patience = config.client_idle_timeout;
+        let limits = Limits {
+            head: patience + config.client_head_timeout,
+            read: config.client_read_timeout,
+            write: config.client_write_timeout,
+        };
         let spoken = |h2c| {
             let mut options = options.clone();
             options.h2c = h2c;
-            Arc::new(Spoken { proxy: proxy.clone(), options })
+            Arc::new(Spoken { proxy: proxy.clone(), options, limits })
         };
         Self { http1: spoken(false), http2: spoken(true), patience }
     }
@@ -91,10 +124,21 @@ async fn speaks_http2(stream: &mut l4::stream::Stream) -> Option<bool> {
 impl HttpServerApp for Spoken {
     async fn process_new_http(
         self: &Arc<Self>,
-        session: ServerSession,
+        mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        self.proxy.process_new_http(session, shutdown).await
+        session.set_read_timeout(Some(self.limits.read));
+        session.set_write_timeout(Some(self.limits.write));
+        session.set_total_drain_timeout(Some(self.limits.read));
+        let read = Arc::new(AtomicBool::new(false));
+        let mut serving = pin!(HEAD_READ.scope(read.clone(), self.proxy.process_new_http(session, shutdown)));
+        tokio::select! {
+            biased;
+            served = &mut serving => return served,
+            () = tokio::time::sleep(self.limits.head) => {}
+        }
+        // only the reading of a head may be dropped half-way
+        if read.load(Ordering::Relaxed) { serving.await } else { None }
     }
 
     fn h2_options(&self) -> Option<H2Options> {

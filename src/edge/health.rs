@@ -17,8 +17,6 @@ use crate::telemetry::Metrics;
 
 const EVERY_WHEN_UP: Duration = Duration::from_secs(1);
 const EVERY_WHEN_DOWN: Duration = Duration::from_millis(250);
-/// How long after its last answer a refused connection still counts as a restart.
-const RESTART: Duration = Duration::from_secs(120);
 
 /// What is known of Python.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,12 +81,12 @@ impl PythonHealth {
         }
     }
 
-    /// Whether a refused connection means "not yet" rather than "gone".
-    pub fn is_starting(&self) -> bool {
+    /// Whether a refused connection means "not yet" rather than "gone": Python never answered, or did within `restart`.
+    pub fn is_starting(&self, restart: Duration) -> bool {
         let known = self.lock();
         match known.last_up {
             None => true,
-            Some(at) => at.elapsed() < RESTART,
+            Some(at) => at.elapsed() < restart,
         }
     }
 

@@ -3,6 +3,7 @@ use std::{
     fs, io,
     net::{SocketAddr, ToSocketAddrs},
     os::unix::fs::FileTypeExt,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -24,7 +25,12 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{front::Front, phases::Proxy, state::Edge, version};
+use super::{
+    front::Front,
+    phases::Proxy,
+    state::{Edge, TlsFiles},
+    version,
+};
 
 /// How long after the last answer the edge waits for a request that was just being read.
 const SETTLE: Duration = Duration::from_millis(30);
@@ -75,7 +81,7 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     options.keepalive_request_limit = Some(config.keepalive_requests);
     options.h2_idle_timeout = Some(config.client_idle_timeout);
     let proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
-    let front = Front::new(proxy, &options, config.client_idle_timeout);
+    let front = Front::new(proxy, &options, config);
     let mut service = Service::new("edge".to_owned(), front);
     for address in &config.listen {
         match &config.tls {
@@ -114,6 +120,9 @@ fn check_listeners(edge: &Edge) -> Result<(), StartError> {
         });
         tried.map_err(|source| StartError::Listen { address: address.clone(), source })?;
     }
+    if let Some(files) = &edge.config.tls {
+        check_tls(files).map_err(StartError::Tls)?;
+    }
     if let Some(path) = &edge.config.unix_socket {
         let taken = fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket());
         let parent = path.parent().is_none_or(|parent| parent.as_os_str().is_empty() || parent.is_dir());
@@ -123,6 +132,23 @@ fn check_listeners(edge: &Edge) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// Pingora panics as well where a certificate and a key do not fit. The words name files, never what is in them.
+fn check_tls(files: &TlsFiles) -> Result<(), String> {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    let unreadable = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let chain = CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|error| unreadable(&files.certificate, &error))?;
+    if chain.is_empty() {
+        return Err(unreadable(&files.certificate, &"no certificate in it"));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unreadable(&files.key, &error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let fits = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+    fits.map(drop).map_err(|error| format!("{} and {}: {error}", files.certificate.display(), files.key.display()))
 }
 
 /// Binds without listening: nobody may connect to a socket that is about to go away.

@@ -9,6 +9,7 @@ mod body;
 pub mod decide;
 pub mod drain;
 mod front;
+mod guard;
 pub mod health;
 mod hygiene;
 mod listener;

@@ -2,18 +2,20 @@
 //!
 //! A client that leaves before the answer begins does not stop the call: LiteLLM does not either, and the call is
 //! billed. A client that leaves during a stream does: dropping the stream aborts the provider's answer and settles.
-use std::task::Poll;
+use std::{pin::Pin, task::Poll};
 
 use bytes::{Bytes, BytesMut};
 use pingora::{Error, ErrorType, proxy::Session};
 
 use super::{
+    guard::{self, Guarded, Panicked, guarded},
     phases::Ctx,
     reply::{self, Framing},
     state::Edge,
 };
 use crate::{
-    routes::{EventStream, Execution, Reply, ReplyBody},
+    error::{EdgeError, Failure},
+    routes::{CallLog, EventStream, Execution, Reply, ReplyBody},
     telemetry::access_log::Side,
 };
 
@@ -22,9 +24,10 @@ pub(super) async fn run(
     edge: &Edge,
     session: &mut Session,
     ctx: &mut Ctx,
-    mut execution: Execution,
+    execution: Execution,
 ) -> pingora::Result<()> {
     ctx.record.side = Side::Native;
+    let mut execution = guarded(execution);
     let mut watch = Watch::default();
     let reply = tokio::select! {
         biased;
@@ -34,6 +37,10 @@ pub(super) async fn run(
             return Err(gone);
         }
     };
+    let reply = reply.unwrap_or_else(|Panicked| {
+        tracing::error!(route = &*ctx.record.route, "a native route panicked, the caller gets a 500");
+        reply::failure(&Failure::from(EdgeError::Internal), reply::dialect(&ctx.record.path))
+    });
     write(session, ctx, watch, reply, Side::Native).await
 }
 
@@ -55,7 +62,7 @@ pub(super) async fn write(
                 Err(error) => Err(error.into_down()),
             };
             // read before the drop, whatever happened: what is known so far is what the log line says
-            ctx.record.call = stream.log();
+            ctx.record.call = known(&*stream);
             written
         }
     }
@@ -65,65 +72,91 @@ async fn forward(session: &mut Session, mut watch: Watch, stream: &mut dyn Event
     loop {
         let events = tokio::select! {
             biased;
-            events = stream.next() => events,
+            events = guarded(stream.next()) => events,
             gone = watch.left(session) => return Err(gone),
         };
-        let (events, end) = match events {
+        let Ok(events) = events else { return Err(panicked()) };
+        let (events, rest) = match events {
             Some(events) => gather(events, stream).await,
-            None => (Bytes::new(), true),
+            None => (Bytes::new(), Rest::End),
         };
         let downstream = &mut session.downstream_session;
         if !events.is_empty() {
             downstream.write_response_body(events, false).await.map_err(|error| error.into_down())?;
         }
-        if end {
-            return downstream.write_response_body(Bytes::new(), true).await.map_err(|error| error.into_down());
+        match rest {
+            Rest::Later => {}
+            Rest::End => {
+                return downstream.write_response_body(Bytes::new(), true).await.map_err(|error| error.into_down());
+            }
+            Rest::Panicked => return Err(panicked()),
         }
     }
+}
+
+fn panicked() -> Box<Error> {
+    tracing::error!("the stream of a native route panicked, the answer is cut");
+    Error::explain(ErrorType::InternalError, "stream").into_in()
 }
 
 /// Most bytes of events that go out by one write.
 const GATHER: usize = 16 << 10;
 
+/// What follows the gathered events.
+enum Rest {
+    Later,
+    End,
+    Panicked,
+}
+
 /// Adds the events that have already arrived: a burst then costs one system call, not one an event. Nothing is waited
-/// for. `true`: the stream is over.
-async fn gather(first: Bytes, stream: &mut dyn EventStream) -> (Bytes, bool) {
+/// for.
+async fn gather(first: Bytes, stream: &mut dyn EventStream) -> (Bytes, Rest) {
     let mut more = Vec::new();
     let mut length = first.len();
-    let end = loop {
+    let rest = loop {
         if length >= GATHER {
-            break false;
+            break Rest::Later;
         }
         // the task that reads from the provider has its turn, if it has something
         tokio::task::yield_now().await;
-        let mut next = stream.next();
-        match std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
-            Poll::Pending => break false,
-            Poll::Ready(None) => break true,
-            Poll::Ready(Some(events)) => {
+        let mut next = guarded(stream.next());
+        match std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut next).poll(context))).await {
+            Poll::Pending => break Rest::Later,
+            Poll::Ready(Err(Panicked)) => break Rest::Panicked,
+            Poll::Ready(Ok(None)) => break Rest::End,
+            Poll::Ready(Ok(Some(events))) => {
                 length += events.len();
                 more.push(events);
             }
         }
     };
     if more.is_empty() {
-        return (first, end);
+        return (first, rest);
     }
     let mut all = BytesMut::with_capacity(length);
     all.extend_from_slice(&first);
     more.iter().for_each(|events| all.extend_from_slice(events));
-    (all.freeze(), end)
+    (all.freeze(), rest)
+}
+
+/// The stream's part of the log line, also of one that panicked.
+fn known(stream: &dyn EventStream) -> CallLog {
+    guard::call(|| stream.log()).unwrap_or_default()
 }
 
 /// The client left before the answer began: the call goes on by itself, counted as in flight, and is logged at its end.
-fn finish_alone(edge: &Edge, ctx: &mut Ctx, execution: Execution) {
+fn finish_alone(edge: &Edge, ctx: &mut Ctx, execution: Guarded<Execution>) {
     let services = edge.services.clone();
     let (mut record, in_flight, held) = ctx.detach();
     tokio::spawn(async move {
-        let reply = execution.await;
-        record.call = match reply.body {
-            ReplyBody::Full(_) => reply.log,
-            ReplyBody::Stream(stream) => stream.log(), // and dropped: nobody listens
+        record.call = match execution.await {
+            Ok(Reply { body: ReplyBody::Stream(stream), .. }) => known(&*stream), // and dropped: nobody listens
+            Ok(reply) => reply.log,
+            Err(Panicked) => {
+                tracing::error!(route = &*record.route, "a native route panicked after its client had left");
+                CallLog::default()
+            }
         };
         record.client_gone = true;
         record.finish(super::phases::CLIENT_GONE, &services.metrics);

@@ -79,9 +79,14 @@ pub(super) fn classify(edge: &Edge, error: &Error) -> Option<EdgeError> {
             T::ReadTimedout => Some(EdgeError::BodyCut),
             _ => Some(EdgeError::Malformed("headers")),
         },
+        ErrorSource::Internal => Some(EdgeError::Internal),
         _ => Some(match error.etype() {
             T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::SocketError | T::BindError => {
-                if edge.python_health.is_starting() { EdgeError::PythonStarting } else { EdgeError::PythonUnreachable }
+                if edge.python_health.is_starting(edge.config.python_restart_window) {
+                    EdgeError::PythonStarting
+                } else {
+                    EdgeError::PythonUnreachable
+                }
             }
             T::ConnectTimedout | T::ReadTimedout | T::WriteTimedout => EdgeError::PythonTimeout,
             _ => EdgeError::PythonCut,

@@ -20,7 +20,7 @@ use super::{
     admin, body,
     decide::{Caller, Decision, UNLISTED},
     drain::InFlight,
-    hygiene, native, passthrough, replay, reply,
+    front, guard, hygiene, native, passthrough, replay, reply,
     state::Edge,
 };
 use crate::{
@@ -43,9 +43,18 @@ pub(super) struct Ctx {
     held: Option<body::Held>,
     /// the record was handed on: somebody else logs
     detached: bool,
-    gauge: Option<&'static str>,
+    gauge: Option<Gauge>,
     /// when the connection to Python was taken, for [`passthrough`]'s rule on broken ones
     connected: Option<Instant>,
+}
+
+/// One in [`crate::telemetry::Metrics::in_flight`], however the request ends.
+struct Gauge(prometheus::IntGauge);
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Ctx {
@@ -126,7 +135,7 @@ impl Proxy {
         } else if route.needs_body && snapshot.settings.has_database && !policy.accept_no_spend_rows {
             Some(Decline::SpendInDatabase)
         } else {
-            (route.admit_head)(&head, &snapshot).err()
+            guard::call(|| (route.admit_head)(&head, &snapshot)).unwrap_or(Err(Decline::Fault)).err()
         };
         if let Some(reason) = declined_by_head {
             self.decline(ctx, route, reason);
@@ -149,7 +158,7 @@ impl Proxy {
                 session.downstream_session.write_continue_response().await.map_err(|error| error.into_down())?;
             }
             let reading = body::read(session, declared, edge.config.max_native_body, &mut held);
-            let read = match tokio::time::timeout(replay::BODY_TIMEOUT, reading).await {
+            let read = match tokio::time::timeout(edge.config.client_body_timeout, reading).await {
                 Ok(read) => read.map_err(|error| error.into_down())?,
                 Err(_) => return Err(Error::explain(ErrorType::ReadTimedout, "request body").into_down()),
             };
@@ -174,7 +183,8 @@ impl Proxy {
             started: ctx.record.started,
             now: SystemTime::now(),
         };
-        match (route.admit)(call) {
+        // admission has no side effects: what it cannot decide, Python can
+        match guard::call(|| (route.admit)(call)).unwrap_or(Err(Decline::Fault)) {
             Ok(execution) => Ok(Way::Native(execution)),
             Err(reason) => {
                 self.decline(ctx, route, reason);
@@ -191,8 +201,9 @@ impl Proxy {
     }
 
     fn count_in(&self, ctx: &mut Ctx, side: Side) {
-        self.0.services.metrics.in_flight.with_label_values(&[side.as_str()]).inc();
-        ctx.gauge = Some(side.as_str());
+        let gauge = self.0.services.metrics.in_flight.with_label_values(&[side.as_str()]);
+        gauge.inc();
+        ctx.gauge = Some(Gauge(gauge));
     }
 
     /// Answers with a failure of the edge itself.
@@ -210,6 +221,10 @@ impl Proxy {
         } else if session.get_keepalive() == Some(0) {
             // Pingora's "for ever" is not ours
             session.set_keepalive(Some(edge.config.client_idle_timeout.as_secs().max(1)));
+        }
+        if session.is_upgrade_req() {
+            // a WebSocket may be silent for as long as Python lets it
+            session.set_read_timeout(Some(edge.config.python_timeout));
         }
         let request = session.req_header();
         let target = hygiene::target(request.raw_path());
@@ -237,7 +252,7 @@ impl Proxy {
             };
             let mut held = body::Held::new(&edge.bodies);
             let reading = body::read(session, None, admin::MAX_BODY, &mut held);
-            let body = match tokio::time::timeout(replay::BODY_TIMEOUT, reading).await {
+            let body = match tokio::time::timeout(edge.config.client_body_timeout, reading).await {
                 Ok(Ok(body::Read::Whole(body))) => body,
                 Ok(Err(error)) => return Err(error.into_down()),
                 // the rest is not read: the connection ends with the answer
@@ -289,6 +304,7 @@ impl ProxyHttp for Proxy {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
+        front::head_is_read();
         Ctx {
             record: blank(Instant::now()),
             in_flight: Some(self.0.drain.enter()),
@@ -413,9 +429,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
-        if let Some(side) = ctx.gauge.take() {
-            self.0.services.metrics.in_flight.with_label_values(&[side]).dec();
-        }
+        ctx.gauge = None;
         if ctx.detached {
             return;
         }

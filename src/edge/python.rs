@@ -45,10 +45,10 @@ impl FromStr for PythonAddress {
             return Err(BadAddress::Trailing);
         }
         let uri: http::uri::Authority = rest.parse().map_err(|_| BadAddress::Shape)?;
-        let port = match (uri.port_u16(), uri.port()) {
-            (Some(port), _) => port,
-            (None, None) => 80,
-            (None, Some(_)) => return Err(BadAddress::Shape),
+        // `Authority` lets a port through that is none (99999, or nothing behind the colon) and then says there is none
+        let port = match rest.get(uri.host().len()..).unwrap_or_default() {
+            "" => 80,
+            port => port.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or(BadAddress::Shape)?,
         };
         let host = uri.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         if host.is_empty() { Err(BadAddress::Shape) } else { Ok(Self::Tcp { host, port }) }
@@ -207,6 +207,9 @@ mod tests {
             ("http://litellm:4001/base", Err(BadAddress::Trailing)),
             ("http://user@litellm:4001", Err(BadAddress::Trailing)),
             ("http://litellm:99999", Err(BadAddress::Shape)),
+            ("http://litellm:", Err(BadAddress::Shape)),
+            ("http://[::1]", tcp("::1", 80)),
+            ("http://[::1]:99999", Err(BadAddress::Shape)),
             ("litellm:4001", Err(BadAddress::Shape)),
             ("http://", Err(BadAddress::Shape)),
         ] {

@@ -4,8 +4,6 @@
 //! and never a second try), spoken by the same HTTP/1 code as the pass-through, so that header names keep their case
 //! and raw bytes stay raw. Differs from the pass-through in that `Expect` is dropped (the edge has said 100 already).
 //! It must never be entered once an execution has begun.
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderName, Version, header};
 use pingora::{
@@ -209,6 +207,3 @@ impl Source {
         }
     }
 }
-
-/// A read that takes longer than this is a client that has stopped sending.
-pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(300);

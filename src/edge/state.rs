@@ -53,6 +53,8 @@ pub struct EdgeConfig {
     pub python_idle_timeout: Duration,
     /// see [`super::passthrough`]: how soon a pooled connection must break for its request to be sent again
     pub stale_window: Duration,
+    /// how long after Python's last answer a refused connection is a restart (503) and not an outage (502)
+    pub python_restart_window: Duration,
     pub probe_path: String,
     pub probe_timeout: Duration,
     pub forwarded: ForwardedHeaders,
@@ -62,6 +64,14 @@ pub struct EdgeConfig {
     pub body_budget: usize,
     /// how long an unused client connection is kept
     pub client_idle_timeout: Duration,
+    /// the longest wait for a request's head, besides `client_idle_timeout` for its first byte
+    pub client_head_timeout: Duration,
+    /// the longest wait for the next bytes of a request
+    pub client_read_timeout: Duration,
+    /// the longest wait for the whole body of a native candidate
+    pub client_body_timeout: Duration,
+    /// the longest wait for a client to take the next part of an answer
+    pub client_write_timeout: Duration,
     /// requests per client connection
     pub keepalive_requests: u32,
     /// worker threads of the request path
@@ -85,12 +95,17 @@ impl Default for EdgeConfig {
             python_timeout: Duration::from_secs(6000),
             python_idle_timeout: Duration::from_secs(4),
             stale_window: Duration::from_millis(10),
+            python_restart_window: Duration::from_secs(120),
             probe_path: "/health/liveliness".to_owned(),
             probe_timeout: Duration::from_secs(5),
             forwarded: ForwardedHeaders::default(),
             max_native_body: 32 << 20,
             body_budget: 256 << 20,
             client_idle_timeout: Duration::from_secs(75),
+            client_head_timeout: Duration::from_secs(30),
+            client_read_timeout: Duration::from_secs(60),
+            client_body_timeout: Duration::from_secs(300),
+            client_write_timeout: Duration::from_secs(600),
             keepalive_requests: 100_000,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             grace_period: Duration::from_secs(30),

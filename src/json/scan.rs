@@ -33,7 +33,7 @@ impl<'a> Raw<'a> {
     /// Validates a whole document.
     pub fn parse(document: &'a [u8]) -> Result<Self, NotJson> {
         let text = std::str::from_utf8(document).map_err(|_| NotJson)?;
-        let mut scan = Scan::<true> { bytes: text.as_bytes(), at: 0 };
+        let mut scan = Scan::<true> { bytes: text.as_bytes(), at: 0, foreign_number: false };
         scan.space();
         let start = scan.at;
         scan.value(0)?;
@@ -98,7 +98,7 @@ impl<'a> Raw<'a> {
         if self.kind() != Kind::Object {
             return None;
         }
-        Object::read(&mut Scan::<false> { bytes: self.0.as_bytes(), at: 0 }, 0, self.0).ok()
+        Object::read(&mut Scan::<false> { bytes: self.0.as_bytes(), at: 0, foreign_number: false }, 0, self.0).ok()
     }
 
     /// The elements, if this is an array.
@@ -106,7 +106,7 @@ impl<'a> Raw<'a> {
         if self.kind() != Kind::Array {
             return None;
         }
-        let mut scan = Scan::<false> { bytes: self.0.as_bytes(), at: 0 };
+        let mut scan = Scan::<false> { bytes: self.0.as_bytes(), at: 0, foreign_number: false };
         let mut elements = Vec::new();
         scan.elements(0, |value| {
             elements.push(Raw(self.0.get(value)?));
@@ -121,7 +121,7 @@ impl<'a> Raw<'a> {
         if self.kind() != Kind::Array {
             return None;
         }
-        let mut scan = Scan::<false> { bytes: self.0.as_bytes(), at: 0 };
+        let mut scan = Scan::<false> { bytes: self.0.as_bytes(), at: 0, foreign_number: false };
         let mut elements = Vec::new();
         scan.sequence(0, |scan| {
             let start = scan.at;
@@ -140,12 +140,17 @@ impl<'a> Raw<'a> {
 impl<'a> Object<'a> {
     /// Validates a whole document that must be an object.
     pub fn parse(document: &'a [u8]) -> Result<Self, NotJson> {
+        Self::scan(document).map(|(object, _)| object)
+    }
+
+    /// The object, and whether a number of it is one for [`Object::parse_request`] to refuse.
+    fn scan(document: &'a [u8]) -> Result<(Self, bool), NotJson> {
         let text = std::str::from_utf8(document).map_err(|_| NotJson)?;
-        let mut scan = Scan::<true> { bytes: text.as_bytes(), at: 0 };
+        let mut scan = Scan::<true> { bytes: text.as_bytes(), at: 0, foreign_number: false };
         scan.space();
         let object = Self::read(&mut scan, 0, text)?;
         scan.space();
-        if scan.at == text.len() { Ok(object) } else { Err(NotJson) }
+        if scan.at == text.len() { Ok((object, scan.foreign_number)) } else { Err(NotJson) }
     }
 
     /// The members of the object at the cursor; `text` is what is scanned.
@@ -156,6 +161,15 @@ impl<'a> Object<'a> {
             Some(())
         })?;
         Ok(Self { members })
+    }
+
+    /// As [`Object::parse`], for a client's body that is sent on: refuses numbers that would reach the provider as
+    /// others (orjson reads integers beyond 64 bits as floats, and refuses what no float holds).
+    pub fn parse_request(document: &'a [u8]) -> Result<Self, NotJson> {
+        match Self::scan(document)? {
+            (object, false) => Ok(object),
+            (_, true) => Err(NotJson),
+        }
     }
 
     /// The value of the last member of that name (as Python and JavaScript read duplicates).
@@ -200,6 +214,8 @@ type Span = std::ops::Range<usize>;
 struct Scan<'a, const CHECK: bool> {
     bytes: &'a [u8],
     at: usize,
+    /// a number beyond 64 bits or beyond a float was seen (with `CHECK`)
+    foreign_number: bool,
 }
 
 impl<const CHECK: bool> Scan<'_, CHECK> {
@@ -317,6 +333,7 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
     }
 
     fn number(&mut self) -> Result<(), NotJson> {
+        let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
@@ -325,6 +342,7 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
             Some(b'1'..=b'9') => self.digits()?,
             _ => return Err(NotJson),
         }
+        let whole = self.at;
         if self.peek() == Some(b'.') {
             self.at += 1;
             self.digits()?;
@@ -335,6 +353,14 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
                 self.at += 1;
             }
             self.digits()?;
+        }
+        // shorter ones fit into 64 bits, or into a float
+        if CHECK && (self.at - start > 18 || self.at > whole) {
+            let text = self.bytes.get(start..self.at).and_then(|text| std::str::from_utf8(text).ok()).ok_or(NotJson)?;
+            self.foreign_number |= match self.at == whole {
+                true => text.parse::<i64>().is_err() && text.parse::<u64>().is_err(),
+                false => !text.parse::<f64>().is_ok_and(f64::is_finite),
+            };
         }
         Ok(())
     }
@@ -430,6 +456,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn numbers_that_python_reads_as_others_are_no_request() {
+        for good in ["1", "-0", "9223372036854775807", "-9223372036854775808", "18446744073709551615", "1E-1", "1e300"]
+        {
+            assert!(Object::parse_request(format!(r#"{{"a":[{good}]}}"#).as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["18446744073709551616", "-9223372036854775809", "12345678901234567890123", "1e400", "-1.5e999"] {
+            let text = format!(r#"{{"a":{{"b":[{bad}]}}}}"#);
+            assert_eq!(Object::parse_request(text.as_bytes()).err(), Some(NotJson), "{bad}");
+            assert!(Object::parse(text.as_bytes()).is_ok(), "answers may hold {bad}");
+        }
+    }
 
     #[test]
     fn members_are_slices_in_order() {

@@ -29,7 +29,7 @@ fn property(key: &Key) -> Value {
         Kind::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
         Kind::Text => json!({ "type": "string", "minLength": 1 }),
         Kind::Id => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$" }),
-        Kind::Url => json!({ "type": "string", "pattern": "^(https?://[^/@?#]+/?|unix:/.+)$" }),
+        Kind::Url => json!({ "type": "string", "pattern": "^(http://[^/@?#]+/?|unix:/.+)$" }),
         Kind::Duration => json!({ "type": "string", "pattern": "^[0-9]+[smhd]$" }),
         Kind::Versions => {
             let one = r"\s*(=|==|>=|<=|>|<)\s*[0-9]+(\.[0-9]+){0,3}\s*";

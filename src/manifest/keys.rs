@@ -103,7 +103,7 @@ const PYTHON: &[Key] = &[
         kind: Kind::Url,
         required: false,
         default: "the command line's `--python`; without both the edge runs alone",
-        doc: "Where the Python gateway listens: `http://host:port`, `https://host:port` or `unix:/path/to/socket`. `--python` wins over it.",
+        doc: "Where the Python gateway listens: `http://host:port` or `unix:/path/to/socket`. `--python` wins over it. Read when the edge starts; a change needs a restart.",
         example: "url = \"http://127.0.0.1:4001\"",
     },
     Key {
@@ -140,7 +140,7 @@ const SWITCH: &[Key] = &[Key {
     kind: Kind::Text,
     required: true,
     default: "",
-    doc: "While this file exists, every request is Python's (unless it says `0`, `false`, `off` or `no`). Looked at once a second. Relative to the folder of routes.toml.",
+    doc: "While this file exists, every request is Python's (unless it says `0`, `false`, `off` or `no`). Looked at twice a second. Relative to the folder of routes.toml.",
     example: "file = \"/run/litellm-edge/all-python\"",
 }];
 

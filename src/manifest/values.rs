@@ -62,7 +62,7 @@ pub(super) fn shape(kind: Kind) -> String {
         Kind::Number { min, max } => format!("a number between {min} and {max}"),
         Kind::Text => "a non-empty text".to_owned(),
         Kind::Id => format!("1 to {MAX_ID} letters, digits, `_`, `-` or `.`, not beginning with `.`"),
-        Kind::Url => "\"http://host:port\", \"https://host:port\" or \"unix:/path\"".to_owned(),
+        Kind::Url => "\"http://host:port\" or \"unix:/path\"".to_owned(),
         Kind::Duration => "a duration such as \"30d\", \"12h\", \"90m\" or \"45s\"".to_owned(),
         Kind::Versions => VersionRange::SHAPE.to_owned(),
         Kind::Date => "a day such as \"2026-12-31\"".to_owned(),
@@ -155,7 +155,7 @@ fn url(text: &str) -> bool {
     if let Some(path) = text.strip_prefix("unix:") {
         return path.starts_with('/') && path.len() > 1;
     }
-    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else { return false };
+    let Some(rest) = text.strip_prefix("http://") else { return false };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     // a path, a query or credentials would silently be dropped by the edge
     !authority.is_empty()
@@ -212,12 +212,21 @@ mod tests {
 
     #[test]
     fn urls() {
-        for good in ["http://127.0.0.1:4001", "https://litellm.svc:443/", "unix:/run/litellm.sock", "http://[::1]:4001"]
+        for good in ["http://127.0.0.1:4001", "http://litellm.svc:443/", "unix:/run/litellm.sock", "http://[::1]:4001"]
         {
             assert!(url(good), "{good}");
         }
-        for bad in ["", "127.0.0.1:4001", "http://", "http://a/b", "http://u:p@h", "unix:x", "ftp://h", "http://h:x y"]
-        {
+        for bad in [
+            "",
+            "127.0.0.1:4001",
+            "http://",
+            "http://a/b",
+            "http://u:p@h",
+            "unix:x",
+            "ftp://h",
+            "https://litellm:443",
+            "http://h:x y",
+        ] {
             assert!(!url(bad), "{bad}");
         }
     }

@@ -120,6 +120,12 @@ async fn serve(mut conn: Conn, shared: &Shared) {
         }
         let body = conn.read_body(framing, at, BODY_DEADLINE).await;
         let complete = body.end == End::Complete;
+        if is_poll(&head) {
+            if !give(&mut conn, &unexpected(), shared.epoch.subscribe()).await {
+                return;
+            }
+            continue;
+        }
         let epoch = shared.epoch.subscribe();
         let answer = {
             let mut state = shared.state();
@@ -132,6 +138,14 @@ async fn serve(mut conn: Conn, shared: &Shared) {
             return;
         }
     }
+}
+
+/// LiteLLM asks every OpenAI-compatible deployment for its models, every 300 s and by itself (litellm
+/// llms/openai_like/model_info.py): no case's doing, so it neither takes an answer nor counts as a call.
+fn is_poll(head: &Head) -> bool {
+    let path = head.line.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
+    path.is_some_and(|path| path.ends_with("/models"))
+        && head.get("user-agent").is_some_and(|agent| agent.starts_with("litellm/"))
 }
 
 /// What a call gets that no answer was scripted for.

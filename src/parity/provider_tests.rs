@@ -83,3 +83,20 @@ async fn a_dead_port_refuses() {
     let dead = DeadPort::bind(0).unwrap();
     assert!(!listens(dead.address).await);
 }
+
+#[tokio::test]
+async fn the_gateways_own_polls_take_no_answer() {
+    let provider = Provider::start(0).await.unwrap();
+    provider.script(&case("{status: 201, json: {}}").1);
+    for (request, status) in [
+        ("GET /v1/models HTTP/1.1\r\nhost: x\r\nuser-agent: litellm/1.106.2\r\n\r\n", "500"),
+        ("GET /v1/models HTTP/1.1\r\nhost: x\r\nuser-agent: curl\r\n\r\n", "201"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(provider.address).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut answer).await.unwrap();
+        assert!(String::from_utf8_lossy(&answer).ends_with(status), "{request}");
+    }
+    assert_eq!(provider.calls().len(), 1);
+}

@@ -136,7 +136,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         return Err(reason.decline);
     }
     let admitted = {
-        let body = Object::parse(&call.body).map_err(|_| Decline::BodyNotJson)?;
+        let body = Object::parse_request(&call.body).map_err(|_| Decline::BodyNotJson)?;
         if body.has_duplicates() {
             return Err(Decline::DuplicateKey);
         }

@@ -60,7 +60,7 @@ declines! {
     Setting = "setting", "another setting in config.yaml that the edge does not honour";
     // --- the route
     NotThisPath = "not_this_path", "the path needs Python's own decoding or a root path is set";
-    Draining = "draining", "the edge is shutting down";
+    Fault = "fault", "admission itself failed: a bug of the edge, with its place in the log";
 }
 
 impl std::fmt::Display for Decline {

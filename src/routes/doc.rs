@@ -19,9 +19,9 @@ pub fn markdown(routes: &[NativeRoute]) -> String {
             .filter(|route| route.declines.contains(decline))
             .map(|route| format!("`{}`", route.id))
             .collect();
-        if !by.is_empty() {
-            let _ = writeln!(out, "| `{}` | {} | {} |", decline.as_str(), decline.why(), by.join(" "));
-        }
+        // what no row names is the edge's own reason, for whatever route
+        let by = if by.is_empty() { "all".to_owned() } else { by.join(" ") };
+        let _ = writeln!(out, "| `{}` | {} | {by} |", decline.as_str(), decline.why());
     }
     out
 }

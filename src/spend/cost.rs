@@ -68,6 +68,8 @@ pub struct Cost {
     pub output: f64,
     pub cache_read: f64,
     pub cache_creation: f64,
+    /// the part of `output` for reasoning
+    pub reasoning: f64,
     pub total: f64,
 }
 
@@ -91,8 +93,9 @@ pub fn cost(pricing: &Pricing, usage: &Usage) -> Cost {
         creation_5m as f64 * creation + usage.cache_creation_1h as f64 * creation_1h.unwrap_or(creation);
     let input = plain as f64 * input_rate + cache_read + cache_creation;
     let text_out = usage.completion.saturating_sub(usage.reasoning) as f64;
-    let output = text_out * output_rate + usage.reasoning as f64 * pricing.output_reasoning.unwrap_or(output_rate);
-    Cost { input, output, cache_read, cache_creation, total: input + output }
+    let reasoning = usage.reasoning as f64 * pricing.output_reasoning.unwrap_or(output_rate);
+    let output = text_out * output_rate + reasoning;
+    Cost { input, output, cache_read, cache_creation, reasoning, total: input + output }
 }
 
 /// `str(float)` of Python: shortest digits that read back, exponent form below 1e-4 and from 1e16

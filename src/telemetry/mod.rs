@@ -5,4 +5,4 @@ mod metrics;
 mod setup;
 
 pub use metrics::Metrics;
-pub use setup::{LogFormat, init};
+pub use setup::{LogFormat, hush_panics, init};

@@ -29,3 +29,12 @@ pub fn init(format: LogFormat, filter: &str) {
         tracing::debug!("logging was already set up");
     }
 }
+
+/// From now on a panic is one log line that says where, and not what: its message may quote a request. For `serve`.
+pub fn hush_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current();
+        tracing::error!(place, thread = thread.name(), "panic");
+    }));
+}

@@ -1,7 +1,11 @@
 //! Python down, starting, hanging, cut, gone in the middle, and back again.
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -36,6 +40,37 @@ fn a_python_that_was_never_there_is_starting() {
     assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("ready_without_python")));
     assert_eq!(ready.json()["python"]["state"], "starting");
     assert_eq!(ready.json()["python"]["last_error"], "connection refused");
+}
+
+#[test]
+fn an_outage_is_a_502_once_it_is_longer_than_a_restart() {
+    let port = free_port();
+    let edge = start_edge(Some(port), |config| config.python_restart_window = Duration::from_millis(1500));
+    is_litellms(&get(edge.port, "/x"), 503);
+    // never seen up, so still starting, however long it takes
+    std::thread::sleep(Duration::from_millis(1700));
+    is_litellms(&get(edge.port, "/x"), 503);
+
+    let up = Arc::new(AtomicBool::new(true));
+    let serving = up.clone();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let server = std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            if !serving.load(Ordering::SeqCst) {
+                return;
+            }
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(ok("up").as_bytes());
+        }
+    });
+    eventually(Duration::from_secs(3), "python is seen", || edge.edge.services.metrics.python_up.get() == 1);
+    up.store(false, Ordering::SeqCst);
+    server.join().unwrap(); // the prober's next question ends it
+    is_litellms(&get(edge.port, "/x"), 503);
+    eventually(Duration::from_secs(4), "the outage is one", || get(edge.port, "/x").status == 502);
+    is_litellms(&get(edge.port, "/x"), 502);
+    is_litellms(&post(edge.port, "/echo", "decline"), 502);
 }
 
 #[test]

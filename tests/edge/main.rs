@@ -2,12 +2,20 @@
 //! promise has a test. One target, so that it is linked once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod child;
 mod failures;
+mod gateway;
+mod hostile;
 mod http2;
 mod native;
+mod outage;
+mod panics;
 mod passthrough;
 mod process;
+mod reload;
 mod replay;
 mod routes;
+mod slow_clients;
 mod support;
+mod tls;
 mod websocket;

@@ -3,7 +3,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,69 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Client, FakePython, eventually, free_port, get, ok};
-
-struct Process {
-    child: Child,
-    port: u16,
-}
-
-impl Process {
-    fn start(args: &[&str]) -> Self {
-        Self::logging(args, Stdio::null())
-    }
-
-    fn logging(args: &[&str], log: Stdio) -> Self {
-        let port = free_port();
-        let child = Command::new(env!("CARGO_BIN_EXE_litellm-rust"))
-            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
-            .args(args)
-            .env_remove("RUST_LOG")
-            .env("LITELLM_MASTER_KEY", crate::support::MASTER)
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        eventually(Duration::from_secs(10), "the process accepts", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Self { child, port }
-    }
-
-    fn before(python: u16, args: &[&str]) -> Self {
-        let address = format!("http://127.0.0.1:{python}");
-        Self::start(&[&["--python", &address], args].concat())
-    }
-
-    fn signal(&self, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(done.success());
-    }
-
-    fn exit(&mut self, limit: Duration) -> Option<i32> {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return Some(status.code().unwrap_or(-1));
-            }
-            if start.elapsed() > limit {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Peak resident memory in KiB.
-    fn peak(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::{
+    gateway::Process,
+    support::{Client, FakePython, eventually, free_port, get, ok},
+};
 
 /// Streams an event each 100 ms for as long as `run` is set, after one at once.
 fn streaming(run: Arc<AtomicBool>) -> FakePython {

@@ -17,6 +17,7 @@ pub(crate) static TABLE: &[NativeRoute] = &[
     route("slow", &["/slow"], true, slow),
     route("events", &["/events"], true, events),
     route("endless", &["/endless"], true, endless),
+    route("panic", &["/panic", "/v1/messages/panic"], true, panic),
     NativeRoute { methods: &[Method::GET], ..route("plain", &["/plain"], false, plain) },
 ];
 
@@ -147,5 +148,36 @@ fn endless(_: Call) -> Result<Execution, Decline> {
             body: ReplyBody::Stream(Box::new(Silence(Ticks { left: 1, every: Duration::ZERO, counts: true }))),
             log: CallLog::default(),
         }
+    }))
+}
+
+/// Panics where the body's first word says, with the whole body in the message.
+fn panic(call: Call) -> Result<Execution, Decline> {
+    struct Faulty {
+        events: usize,
+        text: String,
+    }
+    #[async_trait::async_trait]
+    impl EventStream for Faulty {
+        async fn next(&mut self) -> Option<Bytes> {
+            if self.events == 0 {
+                panic!("stream of {}", self.text);
+            }
+            self.events -= 1;
+            Some(Bytes::from_static(b"data: 1\n\n"))
+        }
+        fn log(&self) -> CallLog {
+            panic!("log of {}", self.text)
+        }
+    }
+    let text = String::from_utf8_lossy(&call.body).into_owned();
+    assert!(!text.starts_with("admission"), "admission of {text}");
+    Ok(Box::pin(async move {
+        if text.starts_with("later") {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert!(text.starts_with("stream"), "execution of {text}");
+        let body = ReplyBody::Stream(Box::new(Faulty { events: 2, text }));
+        Reply { status: StatusCode::OK, headers: Vec::new(), body, log: CallLog::default() }
     }))
 }

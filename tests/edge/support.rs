@@ -78,6 +78,23 @@ pub(crate) fn start_edge_with(
         ..EdgeConfig::default()
     };
     tune(&mut config);
+    let edge = build_edge(config, routes, configure, Hooks::default());
+    let running = edge.clone();
+    thread::spawn(move || edge::run(running, Signals::Never));
+    eventually(PATIENCE, "the edge accepts", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    if python.is_some_and(|port| TcpStream::connect(("127.0.0.1", port)).is_ok()) {
+        eventually(PATIENCE, "python is seen up", || edge.services.metrics.python_up.get() == 1);
+    }
+    TestEdge { port, edge }
+}
+
+/// An edge that is not running yet.
+pub(crate) fn build_edge(
+    config: EdgeConfig,
+    routes: &'static [NativeRoute],
+    configure: impl FnOnce(&mut Snapshot),
+    hooks: Hooks,
+) -> Arc<Edge> {
     let mut snapshot = Snapshot {
         aliases: Default::default(),
         digest: String::new(),
@@ -92,20 +109,13 @@ pub(crate) fn start_edge_with(
     configure(&mut snapshot);
     let services =
         Services { upstream: upstream::Client::new(), metrics: Metrics::new().unwrap(), health: Arc::default() };
-    let edge = Edge::new(
+    Edge::new(
         config,
         Arc::new(ArcSwap::from_pointee(snapshot)),
         Arc::new(services),
         Arc::new(AllNative::new(routes)),
-        Hooks::default(),
-    );
-    let running = edge.clone();
-    thread::spawn(move || edge::run(running, Signals::Never));
-    eventually(PATIENCE, "the edge accepts", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-    if python.is_some_and(|port| TcpStream::connect(("127.0.0.1", port)).is_ok()) {
-        eventually(PATIENCE, "python is seen up", || edge.services.metrics.python_up.get() == 1);
-    }
-    TestEdge { port, edge }
+        hooks,
+    )
 }
 
 // ---------------------------------------------------------------- fake Python

@@ -1,5 +1,5 @@
 //! `delta` of a streamed choice as LiteLLM's `Delta` (types/utils.py) reads and writes it. Pure.
-use super::{members, truthy};
+use super::{members, tool_calls, truthy};
 use crate::json::{Kind, Object, Raw, push_string};
 
 /// What becomes of the delta's role.
@@ -32,7 +32,10 @@ const RICH: &[&str] = &[
 
 impl<'a> Delta<'a> {
     pub(super) fn read(delta: Option<Raw<'a>>) -> Self {
-        Self { object: delta.and_then(Raw::object).unwrap_or_default() }
+        let object = delta.and_then(Raw::object).unwrap_or_default();
+        // a call that LiteLLM's model refuses makes it take an empty delta instead
+        let refused = object.some("tool_calls").and_then(Raw::array).into_iter().flatten().any(is_refused);
+        Self { object: if refused { Object::default() } else { object } }
     }
 
     fn some(&self, name: &str) -> Option<Raw<'a>> {
@@ -200,6 +203,9 @@ fn key(out: &mut Vec<u8>, first: &mut bool, name: &str) {
 fn write_function(out: &mut Vec<u8>, function: Object<'_>) {
     out.extend_from_slice(b"{\"arguments\":");
     match function.some("arguments") {
+        Some(arguments) if arguments.kind() == Kind::Object => {
+            push_string(out, &tool_calls::arguments_text(Some(arguments)))
+        }
         Some(arguments) => out.extend_from_slice(arguments.text().as_bytes()),
         None => out.extend_from_slice(b"\"\""),
     }
@@ -210,15 +216,23 @@ fn write_function(out: &mut Vec<u8>, function: Object<'_>) {
     out.push(b'}');
 }
 
+/// A call without a function, unless it is a custom tool's.
+fn is_refused(call: Raw<'_>) -> bool {
+    let Some(call) = call.object() else { return false };
+    let is_object = |name: &str| call.some(name).is_some_and(|value| value.kind() == Kind::Object);
+    let custom = call.get("type").and_then(Raw::as_str).as_deref() == Some("custom");
+    if custom { !is_object("custom") } else { !is_object("function") && !is_object("custom") }
+}
+
 fn write_calls(out: &mut Vec<u8>, calls: Raw<'_>) {
-    let calls = calls.array().unwrap_or_default();
+    // LiteLLM skips what is no object
+    let calls: Vec<_> = calls.array().unwrap_or_default().into_iter().filter_map(Raw::object).collect();
     let mut next_index = 0;
     out.push(b'[');
     for (at, call) in calls.into_iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        let call = call.object().unwrap_or_default();
         let custom =
             call.some("custom").is_some() || call.get("type").and_then(Raw::as_str).as_deref() == Some("custom");
         out.push(b'{');

@@ -91,7 +91,7 @@ impl Fault {
         let parsed = serde_json::from_str::<Value>(text).ok().filter(|_| !text.is_empty());
         let (message, body) = match parsed {
             Some(value) => {
-                let message = format!("Error code: {status} - {}", python::repr(&value));
+                let message = format!("Error code: {status} - {}", python::str_of(&value));
                 let inner = match value {
                     Value::Object(mut map) if map.contains_key("error") => map.remove("error").unwrap_or_default(),
                     other => other,

@@ -31,9 +31,9 @@ fn write_message(out: &mut Vec<u8>, message: Raw<'_>, object: &Object<'_>) -> Re
         match name {
             "role" => {
                 has_role = true;
-                // `developer` becomes `system`; null becomes `assistant`
+                // `developer` becomes `system`; null and "" become `assistant`
                 let role = value.as_str();
-                if value.is_null() || role.as_deref() == Some("developer") {
+                if value.is_null() || matches!(role.as_deref(), Some("developer" | "")) {
                     same = false;
                 } else if role.is_none() {
                     return Err(Decline::MessageShape);
@@ -63,6 +63,7 @@ fn write_message(out: &mut Vec<u8>, message: Raw<'_>, object: &Object<'_>) -> Re
     for (name, value) in members(object) {
         match (name, value.is_null()) {
             ("role", true) => member(out, name, "\"assistant\""),
+            ("role", false) if value.as_str().as_deref() == Some("") => member(out, name, "\"assistant\""),
             ("role", false) if value.as_str().as_deref() == Some("developer") => member(out, name, "\"system\""),
             (_, true) => {}
             (_, false) => member(out, name, value.text()),
@@ -134,6 +135,7 @@ mod tests {
         for (from, to) in [
             (r#"[{"role":"developer","content":"a"}]"#, r#"[{"role":"system","content":"a"}]"#),
             (r#"[{"role":null,"content":"a"}]"#, r#"[{"role":"assistant","content":"a"}]"#),
+            (r#"[{"role":"","content":"a"}]"#, r#"[{"role":"assistant","content":"a"}]"#),
             (r#"[{"content":"a"}]"#, r#"[{"content":"a","role":"assistant"}]"#),
             (r#"[{"role":"user","content":null,"name":null}]"#, r#"[{"role":"user"}]"#),
             (r#"[{"role":"banana","content":"a"}]"#, r#"[{"role":"banana","content":"a"}]"#),

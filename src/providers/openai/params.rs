@@ -35,6 +35,7 @@ const READ: &[&str] = &[
     "stream_options",
     "tools",
     "tool_choice",
+    "functions",
     "stop",
     "user",
     "metadata",
@@ -47,7 +48,6 @@ const READ: &[&str] = &[
 const FORWARD: &[&str] = &[
     "frequency_penalty",
     "function_call",
-    "functions",
     "logit_bias",
     "logprobs",
     "max_completion_tokens",
@@ -76,7 +76,6 @@ const UNSUPPORTED: &[&str] = &[
     "prompt_cache_retention",
     "thinking",
     "verbosity",
-    "web_search_options",
     "extra_query",
 ];
 
@@ -236,6 +235,8 @@ const ACT: &[&str] = &[
     "user_config",
     "user_continue_message",
     "verbose",
+    // acts even where it is null
+    "web_search_options",
     "weight",
     "weights",
     "workspace_id",

@@ -98,6 +98,8 @@ fn read(
         "stop" if value.array().is_some_and(|stops| stops.len() > 4) => return Err(Decline::UnsupportedParam),
         // other tiers have other prices
         "service_tier" if !matches!(value.as_str().as_deref(), Some("auto" | "default")) => return Err(Decline::Field),
+        // LiteLLM's access checks fail on what they cannot iterate over
+        "functions" if value.kind() != Kind::Array => return Err(Decline::FieldType),
         "response_format" if value.kind() != Kind::Object => return Err(Decline::FieldType),
         "user" if family == Family::Unknown => return Ok(()),
         "reasoning_effort" if family == Family::Catalog => return Err(Decline::UnsupportedParam),

@@ -56,7 +56,7 @@ fn arguments(call: &Object<'_>) -> Option<String> {
 }
 
 /// Text as it is, an object as `json.dumps` writes it, nothing as `""`.
-fn arguments_text(value: Option<Raw<'_>>) -> String {
+pub(super) fn arguments_text(value: Option<Raw<'_>>) -> String {
     match value {
         None => String::new(),
         Some(value) => match value.as_str() {
@@ -116,7 +116,7 @@ fn write_function(out: &mut Vec<u8>, call: &Object<'_>) -> Option<()> {
         out.extend_from_slice(name.text().as_bytes());
     }
     out.extend_from_slice(b"},\"id\":");
-    match call.some("id").filter(|id| super::truthy(*id)) {
+    match call.some("id").filter(|id| super::truthy(*id) || id.kind() == Kind::String) {
         Some(id) => out.extend_from_slice(id.text().as_bytes()),
         None => push_string(out, &uuid::Uuid::new_v4().to_string()),
     }

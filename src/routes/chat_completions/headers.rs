@@ -135,8 +135,7 @@ fn push_cost(list: &mut HeaderList, priced: Option<&Priced<'_>>) {
             part("x-litellm-response-cost-cache-creation", cost.cache_creation);
         }
         if usage.reasoning > 0 && usage.completion > 0 {
-            let share = cost.output / usage.completion as f64 * usage.reasoning.min(usage.completion) as f64;
-            part("x-litellm-response-cost-reasoning", share);
+            part("x-litellm-response-cost-reasoning", cost.reasoning);
         }
     }
     part("x-litellm-response-cost-tool-usage", 0.0);
