@@ -188,3 +188,45 @@ impl Watch {
         std::future::pending().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// `None`: nothing has arrived yet.
+    struct Script(VecDeque<Option<&'static str>>);
+
+    #[async_trait::async_trait]
+    impl EventStream for Script {
+        async fn next(&mut self) -> Option<Bytes> {
+            match self.0.pop_front() {
+                Some(Some("panic")) => panic!("on purpose"),
+                Some(Some(event)) => Some(Bytes::from_static(event.as_bytes())),
+                Some(None) => std::future::pending().await,
+                None => None,
+            }
+        }
+
+        fn log(&self) -> CallLog {
+            CallLog::default()
+        }
+    }
+
+    async fn gathered(script: &[Option<&'static str>]) -> (Bytes, Rest) {
+        gather(Bytes::from_static(b"1"), &mut Script(script.iter().copied().collect())).await
+    }
+
+    #[tokio::test]
+    async fn what_is_there_goes_out_together_and_nothing_is_waited_for() {
+        let (events, rest) = gathered(&[Some("2"), Some("3"), None, Some("4")]).await;
+        assert!(events == "123" && matches!(rest, Rest::Later));
+        let (events, rest) = gathered(&[None]).await;
+        assert!(events == "1" && matches!(rest, Rest::Later));
+        let (events, rest) = gathered(&[Some("2")]).await;
+        assert!(events == "12" && matches!(rest, Rest::End));
+        let (events, rest) = gathered(&[Some("2"), Some("panic")]).await;
+        assert!(events == "12" && matches!(rest, Rest::Panicked));
+    }
+}
