@@ -3,7 +3,8 @@
 //!     cargo run --release --example speed -- target/release/litellm-rust [--rounds 3] [--only messages] [--log info]
 //!
 //! Provider and Python gateway are a scripted server of this program, in a process of its own. Times of one run can be
-//! compared with each other; between runs a shared machine drifts.
+//! compared with each other; between runs a shared machine drifts. The provider's own CPU a request stands beside the
+//! edge's: it does the same work in every run and says how fast the machine is just then.
 mod load;
 mod provider;
 
@@ -74,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = options()?;
     let (edge, upstream) = (options.port, options.port + 1);
     let own = std::env::current_exe()?;
-    let _provider = Running(Command::new(own).args(["provider", &upstream.to_string()]).spawn()?);
+    let provider = Running(Command::new(own).args(["provider", &upstream.to_string()]).spawn()?);
     wait_for(upstream, "/", Duration::from_secs(5))?;
 
     let folder = std::env::temp_dir().join(format!("litellm-rust-speed-{}", std::process::id()));
@@ -117,21 +118,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::thread::sleep(Duration::from_secs(600));
     }
     println!(
-        "{:<22} {:>4} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8}",
-        "scenario", "conn", "requests", "CPU ms", "req/s", "p50 ms", "p99 ms", "RSS MB"
+        "{:<22} {:>4} {:>8} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8}",
+        "scenario", "conn", "requests", "CPU ms", "provider", "req/s", "p50 ms", "p99 ms", "RSS MB"
     );
     for round in 0..options.rounds {
         for scenario in scenarios().iter().filter(|scenario| scenario.name.contains(&options.only)) {
             load::run(edge, &scenario.request, scenario.connections, scenario.requests / 20, 0.0)?;
-            let before = cpu(pid)?;
+            let (before, yardstick) = (cpu(pid)?, cpu(provider.0.id())?);
             let outcome = load::run(edge, &scenario.request, scenario.connections, scenario.requests, 0.0)?;
-            let spent = cpu(pid)? - before;
+            let (spent, yardstick) = (cpu(pid)? - before, cpu(provider.0.id())? - yardstick);
+            let each = |seconds: f64| seconds * 1e3 / outcome.requests as f64;
             println!(
-                "{:<22} {:>4} {:>8} {:>9.4} {:>8.0} {:>8.3} {:>8.3} {:>8.1}",
+                "{:<22} {:>4} {:>8} {:>9.4} {:>9.4} {:>8.0} {:>8.3} {:>8.3} {:>8.1}",
                 scenario.name,
                 scenario.connections,
                 outcome.requests,
-                spent * 1e3 / outcome.requests as f64,
+                each(spent),
+                each(yardstick),
                 outcome.requests as f64 / outcome.elapsed.as_secs_f64(),
                 outcome.latency(0.5),
                 outcome.latency(0.99),

@@ -38,10 +38,11 @@ async fn serve(mut stream: TcpStream) -> std::io::Result<()> {
                 return Ok(());
             }
         };
-        // the bench's bodies begin with what decides
-        let start = &buffer[head..buffer.len().min(head + 160)];
+        // what decides stands at the start or, once the edge has rewritten the body, at the end
+        let first = &buffer[head..length.min(head + 200)];
+        let last = &buffer[head.max(length.saturating_sub(300))..length];
         let messages = buffer.starts_with(b"POST /v1/messages");
-        let has = |what: &[u8]| memchr::memmem::find(start, what).is_some();
+        let has = |what: &[u8]| [first, last].iter().any(|part| memchr::memmem::find(part, what).is_some());
         let (streams, paced) = (has(b"\"stream\":true"), has(b"paced"));
         buffer.drain(..length);
         if !streams {

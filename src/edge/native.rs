@@ -2,7 +2,9 @@
 //!
 //! A client that leaves before the answer begins does not stop the call: LiteLLM does not either, and the call is
 //! billed. A client that leaves during a stream does: dropping the stream aborts the provider's answer and settles.
-use bytes::Bytes;
+use std::{pin::Pin, task::Poll};
+
+use bytes::{Bytes, BytesMut};
 use pingora::{Error, ErrorType, proxy::Session};
 
 use super::{
@@ -73,18 +75,69 @@ async fn forward(session: &mut Session, mut watch: Watch, stream: &mut dyn Event
             events = guarded(stream.next()) => events,
             gone = watch.left(session) => return Err(gone),
         };
-        let Ok(events) = events else {
-            tracing::error!("the stream of a native route panicked, the answer is cut");
-            return Err(Error::explain(ErrorType::InternalError, "stream").into_in());
+        let Ok(events) = events else { return Err(panicked()) };
+        let (events, rest) = match events {
+            Some(events) => gather(events, stream).await,
+            None => (Bytes::new(), Rest::End),
         };
         let downstream = &mut session.downstream_session;
-        match events {
-            Some(events) => downstream.write_response_body(events, false).await.map_err(|error| error.into_down())?,
-            None => {
+        if !events.is_empty() {
+            downstream.write_response_body(events, false).await.map_err(|error| error.into_down())?;
+        }
+        match rest {
+            Rest::Later => {}
+            Rest::End => {
                 return downstream.write_response_body(Bytes::new(), true).await.map_err(|error| error.into_down());
             }
+            Rest::Panicked => return Err(panicked()),
         }
     }
+}
+
+fn panicked() -> Box<Error> {
+    tracing::error!("the stream of a native route panicked, the answer is cut");
+    Error::explain(ErrorType::InternalError, "stream").into_in()
+}
+
+/// Most bytes of events that go out by one write.
+const GATHER: usize = 16 << 10;
+
+/// What follows the gathered events.
+enum Rest {
+    Later,
+    End,
+    Panicked,
+}
+
+/// Adds the events that have already arrived: a burst then costs one system call, not one an event. Nothing is waited
+/// for.
+async fn gather(first: Bytes, stream: &mut dyn EventStream) -> (Bytes, Rest) {
+    let mut more = Vec::new();
+    let mut length = first.len();
+    let rest = loop {
+        if length >= GATHER {
+            break Rest::Later;
+        }
+        // the task that reads from the provider has its turn, if it has something
+        tokio::task::yield_now().await;
+        let mut next = guarded(stream.next());
+        match std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut next).poll(context))).await {
+            Poll::Pending => break Rest::Later,
+            Poll::Ready(Err(Panicked)) => break Rest::Panicked,
+            Poll::Ready(Ok(None)) => break Rest::End,
+            Poll::Ready(Ok(Some(events))) => {
+                length += events.len();
+                more.push(events);
+            }
+        }
+    };
+    if more.is_empty() {
+        return (first, rest);
+    }
+    let mut all = BytesMut::with_capacity(length);
+    all.extend_from_slice(&first);
+    more.iter().for_each(|events| all.extend_from_slice(events));
+    (all.freeze(), rest)
 }
 
 /// The stream's part of the log line, also of one that panicked.
@@ -133,5 +186,47 @@ impl Watch {
             }
         }
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// `None`: nothing has arrived yet.
+    struct Script(VecDeque<Option<&'static str>>);
+
+    #[async_trait::async_trait]
+    impl EventStream for Script {
+        async fn next(&mut self) -> Option<Bytes> {
+            match self.0.pop_front() {
+                Some(Some("panic")) => panic!("on purpose"),
+                Some(Some(event)) => Some(Bytes::from_static(event.as_bytes())),
+                Some(None) => std::future::pending().await,
+                None => None,
+            }
+        }
+
+        fn log(&self) -> CallLog {
+            CallLog::default()
+        }
+    }
+
+    async fn gathered(script: &[Option<&'static str>]) -> (Bytes, Rest) {
+        gather(Bytes::from_static(b"1"), &mut Script(script.iter().copied().collect())).await
+    }
+
+    #[tokio::test]
+    async fn what_is_there_goes_out_together_and_nothing_is_waited_for() {
+        let (events, rest) = gathered(&[Some("2"), Some("3"), None, Some("4")]).await;
+        assert!(events == "123" && matches!(rest, Rest::Later));
+        let (events, rest) = gathered(&[None]).await;
+        assert!(events == "1" && matches!(rest, Rest::Later));
+        let (events, rest) = gathered(&[Some("2")]).await;
+        assert!(events == "12" && matches!(rest, Rest::End));
+        let (events, rest) = gathered(&[Some("2"), Some("panic")]).await;
+        assert!(events == "12" && matches!(rest, Rest::Panicked));
     }
 }

@@ -32,11 +32,6 @@ pub struct Object<'a> {
 impl<'a> Raw<'a> {
     /// Validates a whole document.
     pub fn parse(document: &'a [u8]) -> Result<Self, NotJson> {
-        Self::scan(document).map(|(value, _)| value)
-    }
-
-    /// The value, and whether a number in it is one that Python's parser reads as another.
-    fn scan(document: &'a [u8]) -> Result<(Self, bool), NotJson> {
         let text = std::str::from_utf8(document).map_err(|_| NotJson)?;
         let mut scan = Scan::<true> { bytes: text.as_bytes(), at: 0, foreign_number: false };
         scan.space();
@@ -47,7 +42,7 @@ impl<'a> Raw<'a> {
         if scan.at != text.len() {
             return Err(NotJson);
         }
-        text.get(start..end).map(|text| (Raw(text), scan.foreign_number)).ok_or(NotJson)
+        text.get(start..end).map(Raw).ok_or(NotJson)
     }
 
     /// The slice of the document, without surrounding space.
@@ -103,18 +98,7 @@ impl<'a> Raw<'a> {
         if self.kind() != Kind::Object {
             return None;
         }
-        let mut scan = Scan::<false> { bytes: self.0.as_bytes(), at: 0, foreign_number: false };
-        let mut members = Vec::with_capacity(8);
-        scan.members(0, |key, value| {
-            members.push((self.0.get(key)?, self.0.get(value)?));
-            Some(())
-        })
-        .ok()?;
-        let members = members
-            .into_iter()
-            .map(|(key, value)| Some((Raw(key).as_str()?, Raw(value))))
-            .collect::<Option<Vec<_>>>()?;
-        Some(Object { members })
+        Object::read(&mut Scan::<false> { bytes: self.0.as_bytes(), at: 0, foreign_number: false }, 0, self.0).ok()
     }
 
     /// The elements, if this is an array.
@@ -131,19 +115,59 @@ impl<'a> Raw<'a> {
         .ok()?;
         Some(elements)
     }
+
+    /// The elements of an array, those that are objects with their members: one pass for both.
+    pub fn array_of_objects(self) -> Option<Vec<(Raw<'a>, Option<Object<'a>>)>> {
+        if self.kind() != Kind::Array {
+            return None;
+        }
+        let mut scan = Scan::<false> { bytes: self.0.as_bytes(), at: 0, foreign_number: false };
+        let mut elements = Vec::new();
+        scan.sequence(0, |scan| {
+            let start = scan.at;
+            let object = match scan.peek() {
+                Some(b'{') => Some(Object::read(scan, 1, self.0)?),
+                _ => scan.value(1).map(|_| None)?,
+            };
+            elements.push((Raw(self.0.get(start..scan.at).ok_or(NotJson)?), object));
+            Ok(())
+        })
+        .ok()?;
+        Some(elements)
+    }
 }
 
 impl<'a> Object<'a> {
     /// Validates a whole document that must be an object.
     pub fn parse(document: &'a [u8]) -> Result<Self, NotJson> {
-        Raw::parse(document)?.object().ok_or(NotJson)
+        Self::scan(document).map(|(object, _)| object)
+    }
+
+    /// The object, and whether a number of it is one for [`Object::parse_request`] to refuse.
+    fn scan(document: &'a [u8]) -> Result<(Self, bool), NotJson> {
+        let text = std::str::from_utf8(document).map_err(|_| NotJson)?;
+        let mut scan = Scan::<true> { bytes: text.as_bytes(), at: 0, foreign_number: false };
+        scan.space();
+        let object = Self::read(&mut scan, 0, text)?;
+        scan.space();
+        if scan.at == text.len() { Ok((object, scan.foreign_number)) } else { Err(NotJson) }
+    }
+
+    /// The members of the object at the cursor; `text` is what is scanned.
+    fn read<const CHECK: bool>(scan: &mut Scan<'_, CHECK>, depth: usize, text: &'a str) -> Result<Self, NotJson> {
+        let mut members = Vec::with_capacity(8);
+        scan.members(depth, |key, value| {
+            members.push((Raw(text.get(key)?).as_str()?, Raw(text.get(value)?)));
+            Some(())
+        })?;
+        Ok(Self { members })
     }
 
     /// As [`Object::parse`], for a client's body that is sent on: refuses numbers that would reach the provider as
     /// others (orjson reads integers beyond 64 bits as floats, and refuses what no float holds).
     pub fn parse_request(document: &'a [u8]) -> Result<Self, NotJson> {
-        match Raw::scan(document)? {
-            (value, false) => value.object().ok_or(NotJson),
+        match Self::scan(document)? {
+            (object, false) => Ok(object),
             (_, true) => Err(NotJson),
         }
     }
@@ -272,6 +296,18 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
     }
 
     fn elements(&mut self, depth: usize, mut found: impl FnMut(Span) -> Option<()>) -> Result<(), NotJson> {
+        self.sequence(depth, |scan| {
+            let value = scan.value(depth + 1)?;
+            found(value).ok_or(NotJson)
+        })
+    }
+
+    /// `element` moves over one element.
+    fn sequence(
+        &mut self,
+        depth: usize,
+        mut element: impl FnMut(&mut Self) -> Result<(), NotJson>,
+    ) -> Result<(), NotJson> {
         if depth >= MAX_DEPTH {
             return Err(NotJson);
         }
@@ -282,8 +318,7 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
             return Ok(());
         }
         loop {
-            let value = self.value(depth + 1)?;
-            found(value).ok_or(NotJson)?;
+            element(self)?;
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,

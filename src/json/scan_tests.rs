@@ -61,6 +61,21 @@ fn refuses_what_the_sides_read_differently() {
 }
 
 #[test]
+fn elements_come_with_their_members() {
+    let text = br#"[ {"a" : [1, {"b":2}]} , 5,{},"x" ]"#;
+    let array = Raw::parse(text).unwrap();
+    let both = array.array_of_objects().unwrap();
+    let plain: Vec<Raw<'_>> = both.iter().map(|(element, _)| *element).collect();
+    assert_eq!(plain, array.array().unwrap());
+    for (element, object) in both {
+        let members = |object: &Object<'_>| format!("{object:?}");
+        assert_eq!(object.as_ref().map(members), element.object().as_ref().map(members));
+    }
+    assert!(Raw::parse(b"{}").unwrap().array_of_objects().is_none());
+    assert!(Object::parse(b"[1]").is_err() && Object::parse(b"{} x").is_err());
+}
+
+#[test]
 fn duplicates_are_seen() {
     let object = Object::parse(br#"{"a":1,"b":2,"\u0061":3}"#).unwrap();
     assert!(object.has_duplicates());

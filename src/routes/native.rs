@@ -95,6 +95,7 @@ pub struct CallLog {
 #[async_trait::async_trait]
 pub trait EventStream: Send {
     /// The next bytes for the client: one or more whole events, as soon as they are there. `None`: the end.
+    /// Dropping the future before it is ready loses nothing.
     async fn next(&mut self) -> Option<Bytes>;
     /// What is known so far; read at the end, however the stream ended.
     fn log(&self) -> CallLog;

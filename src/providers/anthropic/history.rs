@@ -22,19 +22,17 @@ const FOREIGN_REASONING: &str = "litellm_encrypted_reasoning";
 /// Judges all messages; the error is why LiteLLM's own rewriting is needed.
 pub(super) fn look(messages: Raw<'_>) -> Result<Findings, Decline> {
     let mut findings = Findings::default();
-    for message in messages.array().ok_or(Decline::FieldType)? {
-        let message = message.object().ok_or(Decline::MessageShape)?;
+    for (_, message) in messages.array_of_objects().ok_or(Decline::FieldType)? {
+        let message = message.ok_or(Decline::MessageShape)?;
         if message.has_duplicates() {
             return Err(Decline::DuplicateKey);
         }
         let role = message.get("role").and_then(Raw::as_str);
         findings.output_config |= message.get("output_config").is_some();
         let Some(content) = message.get("content") else { continue };
-        let Some(blocks) = content.array() else { continue };
-        for block in blocks {
-            if let Some(block) = block.object() {
-                look_at_block(&block, role.as_deref(), &mut findings)?;
-            }
+        let Some(blocks) = content.array_of_objects() else { continue };
+        for block in blocks.iter().filter_map(|(_, block)| block.as_ref()) {
+            look_at_block(block, role.as_deref(), &mut findings)?;
         }
     }
     Ok(findings)

@@ -3,26 +3,25 @@
 //! not copied member by member.
 use super::members;
 use crate::{
-    json::{Kind, Raw, push_string},
+    json::{Kind, Object, Raw, push_string},
     routes::Decline,
 };
 
 /// Writes the provider's `messages` array.
 pub fn write(out: &mut Vec<u8>, messages: Raw<'_>) -> Result<(), Decline> {
-    let messages = messages.array().ok_or(Decline::FieldType)?;
+    let messages = messages.array_of_objects().ok_or(Decline::FieldType)?;
     out.push(b'[');
-    for (at, message) in messages.into_iter().enumerate() {
+    for (at, (message, object)) in messages.into_iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        write_message(out, message)?;
+        write_message(out, message, &object.ok_or(Decline::MessageShape)?)?;
     }
     out.push(b']');
     Ok(())
 }
 
-fn write_message(out: &mut Vec<u8>, message: Raw<'_>) -> Result<(), Decline> {
-    let object = message.object().ok_or(Decline::MessageShape)?;
+fn write_message(out: &mut Vec<u8>, message: Raw<'_>, object: &Object<'_>) -> Result<(), Decline> {
     if object.has_duplicates() {
         return Err(Decline::DuplicateKey);
     }
@@ -61,7 +60,7 @@ fn write_message(out: &mut Vec<u8>, message: Raw<'_>) -> Result<(), Decline> {
         out.push(b':');
         out.extend_from_slice(json.as_bytes());
     };
-    for (name, value) in members(&object) {
+    for (name, value) in members(object) {
         match (name, value.is_null()) {
             ("role", true) => member(out, name, "\"assistant\""),
             ("role", false) if value.as_str().as_deref() == Some("") => member(out, name, "\"assistant\""),
