@@ -68,6 +68,8 @@ async def read_message(reader, head_only=False):
                 body += data[:-2]
                 if size == 0:
                     break
+        elif first.split(" ")[1] in ("204", "304"):
+            pass
         elif "content-length" in names:
             body += await reader.readexactly(min(int(names["content-length"]), MAX_BODY))
         elif first.startswith("HTTP/"):
@@ -120,6 +122,8 @@ class Provider:
             parts = [gzip.compress(b"".join(parts))]
             headers.append(("content-encoding", "gzip"))
         framing = answer.get("framing", "chunked" if "chunks" in answer else "length")
+        if answer.get("status") in (204, 304):
+            parts, framing = [], "none"
         if framing == "length":
             headers.append(("content-length", str(sum(map(len, parts)) + answer.get("missing", 0))))
         elif framing == "chunked":
@@ -246,7 +250,7 @@ async def run_case(case, args, provider):
     if side != "native":
         return side, []
     edge_requests = [request_tree(request, known) for request in provider.requests]
-    found = [] if len(edge_requests) <= 1 or case.get("calls", 1) == len(edge_requests) else ["provider called twice"]
+    found = []
     provider.load(case["answers"])
     python = await send(args.python, case, args.key, args.timeout)
     python_requests = [request_tree(request, known) for request in provider.requests]
@@ -256,6 +260,8 @@ async def run_case(case, args, provider):
         found.append(f"cut: edge {edge[3]} / python {python[3]}")
     found += differs(header_map(edge[1], known, VOLATILE), header_map(python[1], known, VOLATILE), "header")
     found += differs(body_tree(edge[1], edge[2], known), body_tree(python[1], python[2], known), "body")
+    if len(edge_requests) > len(python_requests):
+        found.append(f"provider called {len(edge_requests)} times, by Python {len(python_requests)}")
     found += differs(edge_requests, python_requests, "provider")
     return side, found
 

@@ -116,6 +116,11 @@ pub(super) fn snapshot(
             root_path: env.get("SERVER_ROOT_PATH").filter(|path| !path.is_empty() && *path != "/").cloned(),
             has_database: database_url.is_some() || parts.iter().all(|name| env.contains_key(*name)),
             call_id_in_error_body: general.get("include_call_id_in_error_body").is_some_and(|node| node.value.truthy()),
+            // a bool, or Python's `str_to_bool` of a text
+            ready_without_database: general.get("allow_requests_on_db_unavailable").is_some_and(|node| {
+                let text = node.value.as_str().map(|text| text.trim().to_ascii_lowercase());
+                node.value == Value::Bool(true) || text.as_deref() == Some("true")
+            }),
         },
         master_key: master_key.filter(|key| !key.is_empty()).map(Secret::new),
         other_names: groups.other_names || !aliases.is_empty(),

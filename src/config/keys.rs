@@ -166,7 +166,8 @@ const TABLE: &[(Section, Rule, &str)] = &[
         disable_streaming_logging return_response_headers expose_router_debug_in_errors redact_messages_in_exceptions
         enable_model_config_credential_overrides strip_anthropic_total_tokens enable_preview_features"),
 
-    (GeneralSettings, Native, "master_key database_url litellm_key_header_name include_call_id_in_error_body"),
+    (GeneralSettings, Native, "master_key database_url litellm_key_header_name include_call_id_in_error_body
+        allow_requests_on_db_unavailable"),
     (GeneralSettings, Declines(CustomAuth, Truthy), "custom_auth enable_jwt_auth enable_oauth2_auth
         enable_oauth2_proxy_auth enforce_rbac"),
     (GeneralSettings, Declines(SecretManager, Truthy), "key_management_system use_google_kms use_azure_key_vault"),
@@ -185,7 +186,7 @@ const TABLE: &[(Section, Rule, &str)] = &[
     (GeneralSettings, NoBearing, "alert_to_webhook_url alert_type_config alert_types alerting_args alerting_threshold
         slack email tracing otel spend_report_frequency custom_auth_run_common_checks litellm_jwtauth
         oauth2_config_mappings role_permissions key_management_settings allow_client_side_credentials
-        allow_requests_on_db_unavailable disable_retry_on_max_parallel_request_limit_error litellm_license
+        disable_retry_on_max_parallel_request_limit_error litellm_license
         dangerously_permit_weak_or_unset_master_key disable_master_key_return trusted_proxy_ranges
         database_args database_type database_connect_timeout database_connection_pool_limit
         database_connection_pool_timeout database_connection_timeout database_disable_prepared_statements

@@ -22,7 +22,7 @@ pub use load::{ConfigError, Loaded, load};
 #[cfg(test)]
 pub(crate) use prices::list_pricing;
 pub use report::Report;
-pub use snapshot::{ConfigDecline, Deployment, ModelGroup, Provider, Settings, Snapshot};
+pub use snapshot::{ConfigDecline, Deployment, ModelGroup, Provider, Settings, Slot, Snapshot};
 
 #[cfg(test)]
 #[path = "config_tests.rs"]

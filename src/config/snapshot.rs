@@ -168,6 +168,8 @@ pub struct Settings {
     pub has_database: bool,
     /// `general_settings.include_call_id_in_error_body`
     pub call_id_in_error_body: bool,
+    /// `general_settings.allow_requests_on_db_unavailable`: readiness stays 200 while the database is away
+    pub ready_without_database: bool,
 }
 
 /// One immutable view of the configuration.

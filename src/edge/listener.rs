@@ -104,6 +104,9 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     server.add_service(io);
 
     raise_file_limit();
+    if signals == Signals::Process {
+        survive_early_reloads();
+    }
     let python = config.python.as_ref().map(ToString::to_string);
     tracing::info!(listen = ?config.listen, unix_socket = ?config.unix_socket, python, "edge starts");
     server.run(RunArgs { shutdown_signal: Box::new(Watch { edge: edge.clone(), signals }) });
@@ -173,6 +176,13 @@ fn raise_file_limit() {
     if !raised {
         tracing::warn!("the limit on open files could not be raised");
     }
+}
+
+/// SIGHUP ends a process that has no handler yet: one that is only starting has just read its files anyway.
+#[allow(unsafe_code)] // one call without arguments of ours; there is no safe way in std
+fn survive_early_reloads() {
+    // SAFETY: ignoring a signal runs no code of ours; `Watch` replaces it by its handler
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
 }
 
 fn clean_up(edge: &Edge) {

@@ -1,4 +1,4 @@
-//! Tests of the scanner, against serde_json where the two must agree.
+//! The scanner against serde_json and against what Python reads.
 use proptest::prelude::*;
 
 use super::*;

@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use super::{Call, Decline, Execution, Head, NativeRoute};
 use crate::{
     auth,
-    config::{Deployment, ModelGroup, Provider, Snapshot},
+    config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
     error::Dialect,
     json::{Object, Raw},
     providers::openai::request::{self, Prepared},
@@ -83,6 +83,8 @@ struct Admitted {
     uri: http::Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Timeout,
+    /// one of the deployment's calls at a time; free when the answer, or its stream, is over or dropped
+    _slot: Slot,
 }
 
 /// How long the provider may be silent, and how LiteLLM prints that.
@@ -150,6 +152,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         }
         judge_group(group)?;
         let deployment = router::simple_shuffle(group, fastrand::f64()).ok_or(Decline::NoDeployment)?;
+        let slot = deployment.slots.take().ok_or(Decline::NoDeployment)?;
         let prepared = request::prepare(&body, deployment)?;
         let timeout = timeout(deployment, &snapshot, prepared.stream);
         Admitted {
@@ -160,6 +163,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             group: group.name.clone(),
             requested,
             timeout,
+            _slot: slot,
         }
     };
     Ok(Box::pin(execute::execute(call, admitted)))
@@ -208,6 +212,9 @@ fn timeout(deployment: &Deployment, snapshot: &Snapshot, stream: bool) -> Timeou
     Timeout { duration, shown, float }
 }
 
+#[cfg(test)]
+#[path = "chat_completions/admission_tests.rs"]
+mod admission_tests;
 #[cfg(test)]
 #[path = "chat_completions/chat_completions_tests.rs"]
 mod chat_completions_tests;

@@ -37,10 +37,8 @@ fn no_root_path(snapshot: &Snapshot) -> Result<(), Decline> {
 
 fn readiness_head(_: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
     no_root_path(snapshot)?;
-    // the long answer, and 200 without a database, are Python's
-    let steers = |key: &str| {
-        key.ends_with("allow_public_health_readiness_details") || key.ends_with("allow_requests_on_db_unavailable")
-    };
+    // the long answer is Python's
+    let steers = |key: &str| key.ends_with("allow_public_health_readiness_details");
     if snapshot.declines.iter().any(|reason| steers(&reason.key)) { Err(Decline::Setting) } else { Ok(()) }
 }
 
@@ -49,7 +47,11 @@ fn readiness(call: &Call) -> Execution {
         DatabaseHealth::Connected => (StatusCode::OK, r#"{"status":"healthy","db":"connected"}"#),
         DatabaseHealth::NotConfigured => (StatusCode::OK, r#"{"status":"healthy","db":"Not connected"}"#),
         DatabaseHealth::Disconnected => {
-            (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"healthy","db":"disconnected"}"#)
+            let status = match call.snapshot.settings.ready_without_database {
+                true => StatusCode::OK,
+                false => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            (status, r#"{"status":"healthy","db":"disconnected"}"#)
         }
     };
     reply(status, body)
@@ -114,6 +116,18 @@ mod tests {
                 (status, format!(r#"{{"status":"healthy","db":"{db}"}}"#).into())
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_lost_database_takes_nobody_out_of_rotation_where_that_is_allowed() {
+        let mut call = call(DatabaseHealth::Disconnected, "allowed");
+        Arc::make_mut(&mut call.snapshot).settings.ready_without_database = true;
+        let reply = (READINESS.admit)(call).unwrap().await;
+        let ReplyBody::Full(body) = reply.body else { panic!("a stream") };
+        assert_eq!(
+            (reply.status, &body[..]),
+            (StatusCode::OK, br#"{"status":"healthy","db":"disconnected"}"# as &[u8])
+        );
     }
 
     #[test]

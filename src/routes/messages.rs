@@ -13,7 +13,7 @@ use http::{Method, header};
 use super::{Call, Decline, Execution, Head, NativeRoute};
 use crate::{
     auth,
-    config::{Deployment, ModelGroup, Provider, Snapshot},
+    config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
     error::Dialect,
     json::{Object, Raw},
     providers::anthropic::{self, Outgoing},
@@ -74,6 +74,8 @@ struct Admitted {
     timeout: Duration,
     /// nothing sets a timeout
     default_timeout: bool,
+    /// one of the deployment's calls at a time; free when the answer, or its stream, is over or dropped
+    _slot: Slot,
 }
 
 fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
@@ -137,6 +139,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         let group = group(&body, &snapshot)?;
         judge_group(group)?;
         let deployment = router::simple_shuffle(group, fastrand::f64()).ok_or(Decline::NoDeployment)?;
+        let slot = deployment.slots.take().ok_or(Decline::NoDeployment)?;
         let version = call.head.header("anthropic-version");
         let beta = call.head.header("anthropic-beta");
         let outgoing = anthropic::outgoing(&body, deployment, version, beta)?;
@@ -151,6 +154,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             group: group.name.clone(),
             timeout: by_config.unwrap_or(DEFAULT_TIMEOUT),
             default_timeout: by_config.is_none(),
+            _slot: slot,
         }
     };
     Ok(Box::pin(execute::execute(call, admitted)))
@@ -163,7 +167,7 @@ fn group<'a>(body: &Object<'_>, snapshot: &'a Snapshot) -> Result<&'a ModelGroup
     if name.starts_with("claude-router-") || name.ends_with("[1m]") || name.contains([',', '*']) {
         return Err(Decline::Model);
     }
-    snapshot.groups.get(name.as_ref()).map(Arc::as_ref).ok_or(Decline::Model)
+    snapshot.resolve(&name).map(Arc::as_ref)
 }
 
 /// Every deployment must be servable: otherwise declining the unlucky draws would shift LiteLLM's own odds.

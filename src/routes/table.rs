@@ -15,3 +15,7 @@ pub static NATIVE_ROUTES: &[NativeRoute] = &[
 pub fn native_route(id: &str) -> Option<&'static NativeRoute> {
     NATIVE_ROUTES.iter().find(|route| route.id == id)
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

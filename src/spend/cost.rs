@@ -70,6 +70,8 @@ pub struct Cost {
     pub cache_creation: f64,
     /// the part of `output` for reasoning
     pub reasoning: f64,
+    /// the provider's own tools, by use (`x-litellm-response-cost-tool-usage`)
+    pub tools: f64,
     pub total: f64,
 }
 
@@ -95,7 +97,7 @@ pub fn cost(pricing: &Pricing, usage: &Usage) -> Cost {
     let text_out = usage.completion.saturating_sub(usage.reasoning) as f64;
     let reasoning = usage.reasoning as f64 * pricing.output_reasoning.unwrap_or(output_rate);
     let output = text_out * output_rate + reasoning;
-    Cost { input, output, cache_read, cache_creation, reasoning, total: input + output }
+    Cost { input, output, cache_read, cache_creation, reasoning, tools: 0.0, total: input + output }
 }
 
 /// `str(float)` of Python: shortest digits that read back, exponent form below 1e-4 and from 1e16

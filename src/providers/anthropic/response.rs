@@ -14,6 +14,8 @@ pub struct Answer {
     pub model: Option<String>,
     /// `usage.inference_geo` and `usage.speed`, in lower case: some models cost more there
     pub surcharges: [Option<String>; 2],
+    /// `usage.server_tool_use.web_search_requests`: each has a price of its own
+    pub web_searches: u64,
 }
 
 /// Why a 2xx answer is none.
@@ -46,13 +48,24 @@ pub fn answer(body: &[u8], model: &str) -> Result<Answer, Unreadable> {
             out.raw(key, value.text());
         }
     }
-    let served = object.get("model").and_then(Raw::as_str).map(|model| model.into_owned());
+    let model = object.some("model");
+    let served = model.and_then(Raw::as_str).map(|model| model.into_owned());
     let mut usage = Usage::default();
-    let from = object.some("usage").and_then(Raw::object);
-    let priced = read_usage(from.as_ref(), &mut usage);
+    let given = object.some("usage");
+    let from = given.and_then(Raw::object);
+    let count = |name: &str| from.as_ref().and_then(|usage| usage.get(name));
+    let priced = match (count("input_tokens"), count("output_tokens")) {
+        // LiteLLM fails on a null count, on a usage that is no object and on a model that is no text
+        _ if given.is_some() && from.is_none() || model.is_some() && served.is_none() => false,
+        (Some(input), Some(output)) => !input.is_null() && !output.is_null() && read_usage(from.as_ref(), &mut usage),
+        // without both counts it sees no usage at all
+        (input, output) => [input, output].into_iter().flatten().all(|count| count.as_u64().is_some()),
+    };
+    let tools = from.as_ref().and_then(|usage| usage.get("server_tool_use")).and_then(Raw::object);
+    let web_searches = tools.and_then(|tools| tools.get("web_search_requests")?.as_u64()).unwrap_or(0);
     let word = |key: &str| Some(from.as_ref()?.get(key)?.as_str()?.to_lowercase());
     let surcharges = [word("inference_geo"), word("speed")];
-    Ok(Answer { body: out.finish(), usage: priced.then_some(usage), model: served, surcharges })
+    Ok(Answer { body: out.finish(), usage: priced.then_some(usage), model: served, surcharges, web_searches })
 }
 
 /// Adds what a `usage` object says to what is known (`calculate_usage`); counts in `message_delta` replace those of
@@ -163,6 +176,18 @@ mod tests {
         assert_eq!(answer(b"\xef\xbb\xbf{}", "m").unwrap().body, b"{}");
         assert_eq!(answer(br#"{"usage":{"input_tokens":1.5}}"#, "m").unwrap().usage, None);
         assert_eq!(answer(br#"{"usage":null}"#, "m").unwrap().usage, Some(Usage::default()));
+        assert_eq!(answer(br#"{"usage":{}}"#, "m").unwrap().usage, Some(Usage::default()));
+        // LiteLLM prices an answer only by both counts
+        assert_eq!(answer(br#"{"usage":{"input_tokens":5}}"#, "m").unwrap().usage, Some(Usage::default()));
+        for unpriced in [
+            r#"{"usage":{"input_tokens":null,"output_tokens":5}}"#,
+            r#"{"usage":"text"}"#,
+            r#"{"model":5,"usage":{"input_tokens":1,"output_tokens":1}}"#,
+        ] {
+            assert_eq!(answer(unpriced.as_bytes(), "m").unwrap().usage, None, "{unpriced}");
+        }
+        let searched = br#"{"usage":{"input_tokens":1,"output_tokens":1,"server_tool_use":{"web_search_requests":2}}}"#;
+        assert_eq!(answer(searched, "m").unwrap().web_searches, 2);
         for (body, kind) in
             [("[1]", "list"), ("\"x\"", "str"), ("1", "int"), ("1.0", "float"), ("null", "NoneType"), ("true", "bool")]
         {

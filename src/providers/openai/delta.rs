@@ -264,3 +264,34 @@ fn write_calls(out: &mut Vec<u8>, calls: Raw<'_>) {
     }
     out.push(b']');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(delta: &str) -> (bool, String) {
+        let delta = Delta::read(Some(Raw::parse(delta.as_bytes()).unwrap()));
+        let mut out = Vec::new();
+        delta.write(&mut out, Role::Keep, false);
+        (delta.says_something(true), String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_call_without_a_function_empties_the_delta() {
+        for call in [r#"{"index":0,"id":"a","type":"function"}"#, "{}", r#"{"index":0,"function":null}"#] {
+            let delta = format!(r#"{{"role":"assistant","tool_calls":[{call}]}}"#);
+            assert_eq!(written(&delta), (false, "{}".into()), "{call}");
+        }
+        let custom = r#"{"tool_calls":[{"index":0,"type":"custom","custom":{"name":"c","input":""}}]}"#;
+        assert_eq!(written(custom), (true, custom.into()));
+    }
+
+    #[test]
+    fn what_is_no_call_goes_and_arguments_become_text() {
+        assert_eq!(written(r#"{"tool_calls":["x",null]}"#).1, r#"{"tool_calls":[]}"#);
+        assert_eq!(
+            written(r#"{"tool_calls":[{"index":0,"type":"function","function":{"arguments":{"a":1}}}]}"#).1,
+            r#"{"tool_calls":[{"index":0,"type":"function","function":{"arguments":"{\"a\": 1}"}}]}"#
+        );
+    }
+}

@@ -111,7 +111,7 @@ fn client() -> Client {
     CLIENT.with(Client::clone)
 }
 
-fn snapshot(base: &str) -> Snapshot {
+pub(super) fn snapshot(base: &str) -> Snapshot {
     let mut groups = HashMap::new();
     for (group, model, id) in [
         ("oa", "gpt-4o", "id-oa"),
@@ -161,7 +161,7 @@ fn head(headers: &[(&'static str, &str)]) -> Head {
     Head { method: Method::POST, path: "/v1/chat/completions".into(), query: None, headers: map, client: None }
 }
 
-fn call(snapshot: Snapshot, body: &Value, path_model: Option<&str>) -> Call {
+pub(super) fn call(snapshot: Snapshot, body: &Value, path_model: Option<&str>) -> Call {
     let params: PathParams = path_model.map(|model| ("model", model.to_owned())).into_iter().collect();
     Call {
         policy: Arc::default(),

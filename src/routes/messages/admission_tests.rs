@@ -172,3 +172,64 @@ async fn dropping_the_stream_aborts_the_provider() {
     drop(stream);
     assert!(matches!(closed.await.unwrap(), Ok(Ok(0) | Err(_))), "the provider still writes for nobody");
 }
+
+/// LiteLLM refuses calls beyond a deployment's `rpm`: they are Python's to judge, and a stream counts until its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_beyond_the_slots_decline_until_the_stream_is_over() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        read_request(&mut connection).await;
+        let event = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n";
+        let text = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{event}\r\n", event.len());
+        connection.write_all(text.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    });
+    let mut limited = snapshot(&base, &base);
+    let group = Arc::make_mut(limited.groups.get_mut("claude").unwrap());
+    Arc::make_mut(&mut group.deployments[0]).slots.limit = Some(1);
+    let body = r#"{"model":"claude","max_tokens":1,"messages":[],"stream":true}"#;
+    let admit = || admitted(call(head(None, &[]), body, limited.clone()));
+    let first = admit().unwrap();
+    assert_eq!(admit().err(), Some(Decline::NoDeployment));
+    let ReplyBody::Stream(mut stream) = first.await.body else { panic!("no stream") };
+    assert!(stream.next().await.is_some());
+    assert_eq!(admit().err(), Some(Decline::NoDeployment), "the stream is still running");
+    drop(stream);
+    assert!(admit().is_ok(), "a dropped stream frees its slot");
+}
+
+#[test]
+fn an_alias_of_a_groups_own_name_is_pythons() {
+    let mut snapshot = snapshot("http://127.0.0.1:9", "http://127.0.0.1:9");
+    snapshot.aliases.insert("claude".into());
+    let body = r#"{"model":"claude","max_tokens":1,"messages":[]}"#;
+    assert_eq!(admitted(call(head(None, &[]), body, snapshot)).err(), Some(Decline::Model));
+}
+
+#[test]
+fn a_streams_headers_have_one_request_id_and_nothing_empty() {
+    let base = "http://127.0.0.1:9";
+    let body = r#"{"model":"claude","max_tokens":1,"messages":[]}"#;
+    let call = call(head(None, &[]), body, snapshot(base, base));
+    let deployment = Arc::clone(&call.snapshot.groups["claude"].deployments[0]);
+    let seen = |pairs: &[(&'static str, &'static str)]| {
+        let mut provider = http::HeaderMap::new();
+        for (name, value) in pairs {
+            provider.append(*name, HeaderValue::from_static(value));
+        }
+        let clock = headers::Clock { started: call.started, provider_ms: 0.0 };
+        let list = headers::stream(&call, &deployment, "claude", &provider, &clock);
+        let about = |name: &str| name.contains("request-id") || name.contains("x-");
+        let known = |name: &str| name.starts_with("x-litellm-");
+        list.into_iter().filter(|(name, _)| about(name) && !known(name)).map(|(n, v)| format!("{n}: {v}")).collect()
+    };
+    let both: Vec<String> = seen(&[("x-request-id", "b"), ("request-id", "a"), ("x-empty", ""), ("x-none", "None")]);
+    assert_eq!(both, ["llm_provider-x-request-id: b", "llm_provider-request-id: a", "request-id: a"]);
+    let one: Vec<String> = seen(&[("x-request-id", "b"), ("llm_provider-x-y", "c")]);
+    assert_eq!(
+        one,
+        ["llm_provider-x-request-id: b", "llm_provider-x-y: c", "llm_provider-request-id: b", "request-id: b"]
+    );
+}

@@ -191,6 +191,13 @@ fn priced(admitted: &Admitted, answer: &Answer, usage: &Usage) -> Cost {
             *part *= factor;
         }
     }
+    // llms/anthropic/cost_calculation.py `get_cost_for_anthropic_web_search`
+    let per_search = deployment
+        .model_info
+        .get("search_context_cost_per_query")
+        .and_then(|prices| prices.get("search_context_size_medium")?.as_f64());
+    cost.tools = answer.web_searches as f64 * per_search.unwrap_or(0.0);
+    cost.total += cost.tools;
     cost
 }
 
@@ -212,7 +219,7 @@ pub(super) fn log(admitted: &Admitted, usage: Option<&Usage>, cost: Option<&Cost
 }
 
 async fn stream(call: Call, admitted: Admitted, answer: upstream::Response, clock: Clock) -> Reply {
-    let mut headers = headers::stream(&call, &admitted, &answer.headers, &clock);
+    let mut headers = headers::stream(&call, &admitted.deployment, &admitted.group, &answer.headers, &clock);
     let provider_ms = clock.provider_ms;
     let mut relay = Relay::new(admitted, answer, provider_ms);
     match relay.first().await {

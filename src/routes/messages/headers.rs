@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use super::Admitted;
 use crate::{
+    config::Deployment,
     routes::{
         Call,
         litellm_headers::{HeaderList, LITELLM_VERSION, call_id, push, push_deployment},
@@ -50,11 +51,17 @@ pub(super) fn json(call: &Call, admitted: &Admitted, cost: Option<&Cost>, clock:
 }
 
 /// A stream: all costs are 0 yet, provider headers are passed on.
-pub(super) fn stream(call: &Call, admitted: &Admitted, provider: &HeaderMap, clock: &Clock) -> HeaderList {
+pub(super) fn stream(
+    call: &Call,
+    deployment: &Deployment,
+    group: &str,
+    provider: &HeaderMap,
+    clock: &Clock,
+) -> HeaderList {
     let mut list = Vec::with_capacity(32 + provider.len());
     push(&mut list, "x-litellm-call-id", call_id(call.head.header("x-litellm-call-id")));
-    push_deployment(&mut list, &admitted.deployment);
-    if let Some(base) = &admitted.deployment.api_base {
+    push_deployment(&mut list, deployment);
+    if let Some(base) = &deployment.api_base {
         push(&mut list, "x-litellm-model-api-base", base.clone());
     }
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
@@ -63,7 +70,7 @@ pub(super) fn stream(call: &Call, admitted: &Admitted, provider: &HeaderMap, clo
     push_times(&mut list, clock);
     push(&mut list, "x-litellm-callback-duration-ms", "0.0");
     push_provider(&mut list, provider);
-    push_router(&mut list, &admitted.group);
+    push_router(&mut list, group);
     list
 }
 
@@ -102,7 +109,7 @@ fn push_cost_parts(list: &mut HeaderList, cost: &Cost) {
     if cost.cache_creation != 0.0 {
         push(list, "x-litellm-response-cost-cache-creation", python_float(cost.cache_creation));
     }
-    push(list, "x-litellm-response-cost-tool-usage", "0.0");
+    push(list, "x-litellm-response-cost-tool-usage", python_float(cost.tools));
 }
 
 fn push_times(list: &mut HeaderList, clock: &Clock) {
@@ -130,12 +137,18 @@ fn push_provider(list: &mut HeaderList, provider: &HeaderMap) {
         push(list, name, text(name));
     }
     for name in provider.keys() {
-        list.push((Cow::Owned(format!("llm_provider-{name}")), text(name.as_str())));
+        let own = name.as_str();
+        let prefixed = match own.starts_with("llm_provider-") {
+            true => own.to_owned(),
+            false => format!("llm_provider-{own}"),
+        };
+        list.push((Cow::Owned(prefixed), text(own)));
     }
-    for name in ["x-request-id", "request-id"] {
-        if provider.contains_key(name) {
-            push(list, "request-id", text(name));
-            break;
+    if let Some(id) = ["request-id", "x-request-id"].into_iter().map(text).find(|id| !id.is_empty()) {
+        if !list.iter().any(|(name, _)| name == "llm_provider-request-id") {
+            push(list, "llm_provider-request-id", id.clone());
         }
+        push(list, "request-id", id);
     }
+    list.retain(|(_, value)| !matches!(value.as_str(), "" | "None"));
 }
