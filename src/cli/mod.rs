@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, no logic.
 mod admission;
 pub mod config;
+pub mod options_doc;
 pub mod parity;
 pub mod routes;
 mod serve;

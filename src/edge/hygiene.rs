@@ -27,11 +27,6 @@ pub(super) fn target(raw: &[u8]) -> Target<'_> {
     }
 }
 
-/// Whether the target has only bytes that may stand in one. Pingora lets control characters through.
-pub(super) fn valid_target(raw: &[u8]) -> bool {
-    raw.iter().all(|byte| !matches!(byte, 0..=b' ' | 0x7f))
-}
-
 /// `raw_head`: the head as it came, where there is one (HTTP/1).
 pub(super) fn check(
     version: Version,
@@ -179,11 +174,6 @@ mod tests {
         assert_eq!(target(b"/v1/models?").query, Some(""));
         assert!(!target(b"http://host/v1/models").matchable);
         assert!(!target(b"*").matchable);
-        for (raw, valid) in
-            [(&b"/a?b=%00"[..], true), (b"/\xff", true), (b"/\0", false), (b"/a b", false), (b"/\x7f", false)]
-        {
-            assert_eq!(valid_target(raw), valid, "{raw:?}");
-        }
         assert!(!target(b"/v1/\xff").matchable);
     }
 }

@@ -1,7 +1,7 @@
 //! The way to Python and back, Pingora's own proxying: what is set on the request, and what a failure becomes.
 //!
 //! Unchanged: method, raw path and query, header names with their case, values, order, body bytes, status, answer.
-//! Changed, because HTTP or Pingora makes us (`tests/edge_passthrough.rs` has each):
+//! Changed, because HTTP or Pingora makes us (`tests/edge/passthrough.rs` has each; docs/deploying.md lists them for operators):
 //! - hop-by-hop headers and those that `Connection` names are dropped; `Connection: keep-alive|close` is the edge's own
 //! - headers of the same name are moved together, behind the first of them; the last header takes the place of a dropped one
 //! - `Date` of an answer is the edge's; an answer without length becomes chunked; trailers are dropped

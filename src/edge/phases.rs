@@ -227,13 +227,11 @@ impl Proxy {
             session.set_read_timeout(Some(edge.config.python_timeout));
         }
         let request = session.req_header();
-        let clean = hygiene::valid_target(request.raw_path());
         let target = hygiene::target(request.raw_path());
         let (path, query, matchable) = (target.path.into_owned(), target.query.map(str::to_owned), target.matchable);
         let checked = hygiene::check(request.version, &request.method, &request.headers, || {
             session.as_http1().map(|h1| h1.get_headers_raw_bytes())
         });
-        let checked = if clean { checked } else { Err("a control character in the target") };
         ctx.record.method = request.method.clone();
         ctx.record.path = path;
         if let Err(what) = checked {

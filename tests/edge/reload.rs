@@ -76,7 +76,7 @@ fn the_kill_switch_takes_effect_within_a_second_and_fails_nobody() {
     let load = Load::on(gateway.process.port);
     load.turns_to("native", || {});
     load.turns_to("python", || drop(gateway.folder.write("all-python", "")));
-    assert_eq!(gateway.get("/edge/routes").json()["switch"]["file"], true);
+    assert_eq!(gateway.get("/edge/routes").json()["switch"]["by"][0], "file");
     load.turns_to("native", || fs::remove_file(gateway.folder.0.join("all-python")).unwrap());
     load.turns_to("python", || assert_eq!(switch(&gateway, true), 200));
     assert_eq!(gateway.side(), "python", "the admin's switch is effective for the next request");
@@ -89,7 +89,7 @@ fn the_kill_switch_takes_effect_within_a_second_and_fails_nobody() {
 
     let gateway = Gateway::start(python.port, &[], &[("LITELLM_EDGE_ALL_PYTHON", "1")], Stdio::null());
     assert_eq!(gateway.side(), "python", "from the first request on");
-    assert_eq!(gateway.get("/edge/routes").json()["switch"]["env"], true);
+    assert_eq!(gateway.get("/edge/routes").json()["switch"]["by"][0], "env");
     assert_eq!(gateway.provider.requests().len(), 0);
 }
 
