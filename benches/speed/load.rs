@@ -13,23 +13,29 @@ use tokio::{
 };
 
 /// What came of one run.
-pub struct Outcome {
-    pub requests: usize,
-    pub elapsed: Duration,
+pub(crate) struct Outcome {
+    pub(crate) requests: usize,
+    pub(crate) elapsed: Duration,
     /// sorted
     latencies: Vec<Duration>,
 }
 
 impl Outcome {
     /// Milliseconds; `quantile` in 0..1.
-    pub fn latency(&self, quantile: f64) -> f64 {
+    pub(crate) fn latency(&self, quantile: f64) -> f64 {
         let at = (self.latencies.len() as f64 * quantile) as usize;
         self.latencies.get(at.min(self.latencies.len().saturating_sub(1))).map_or(0.0, |l| l.as_secs_f64() * 1e3)
     }
 }
 
 /// `rate`: requests a second of all connections together; 0: as fast as they are answered.
-pub fn run(port: u16, request: &[u8], connections: usize, requests: usize, rate: f64) -> std::io::Result<Outcome> {
+pub(crate) fn run(
+    port: u16,
+    request: &[u8],
+    connections: usize,
+    requests: usize,
+    rate: f64,
+) -> std::io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let left = Arc::new(AtomicUsize::new(requests));
@@ -96,7 +102,7 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result
 }
 
 /// The declared length of a body.
-pub fn content_length(head: &[u8]) -> Option<usize> {
+pub(crate) fn content_length(head: &[u8]) -> Option<usize> {
     head.split(|byte| *byte == b'\n').find_map(|line| {
         let (name, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
         if name.eq_ignore_ascii_case("content-length") { value.trim().parse().ok() } else { None }

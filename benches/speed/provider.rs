@@ -6,10 +6,10 @@ use tokio::{
 };
 
 /// Events of a streamed answer, the closing ones not counted.
-pub const EVENTS: usize = 100;
+pub(crate) const EVENTS: usize = 100;
 
 /// Answers until the process ends; one thread.
-pub fn run(port: u16) -> std::io::Result<()> {
+pub(crate) fn run(port: u16) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
