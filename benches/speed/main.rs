@@ -5,6 +5,9 @@
 //! Provider and Python gateway are a scripted server of this program, in a process of its own. Times of one run can be
 //! compared with each other; between runs a shared machine drifts. The provider's own CPU a request stands beside the
 //! edge's: it does the same work in every run and says how fast the machine is just then.
+// what fails here fails a measurement, not a request
+#![allow(clippy::indexing_slicing)]
+
 mod load;
 mod provider;
 
