@@ -14,13 +14,8 @@ use tokio::{
 
 /// What came of one run.
 pub(crate) struct Outcome {
-<<<<<<< HEAD
-    pub requests: usize,
-    pub elapsed: Duration,
-=======
     pub(crate) requests: usize,
     pub(crate) elapsed: Duration,
->>>>>>> speed
     /// sorted
     latencies: Vec<Duration>,
 }
