@@ -6,6 +6,7 @@ anthropic SDKs; shows who served each request, that both sides answered alike, a
 Stops everything it started.   python3 demo/demo.py --binary target/release/litellm-rust
 """
 import argparse
+import gzip
 import http.client
 import json
 import os
@@ -107,9 +108,11 @@ def raw(url, method, path, key, body=None, headers=None):
     payload = json.dumps(body) if body is not None else None
     connection.request(method, path, payload, {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **(headers or {})})
     answer = connection.getresponse()
-    got = answer.status, [(k.lower(), v) for k, v in answer.getheaders()], answer.read().decode()
+    received = answer.read()
+    if answer.getheader("content-encoding") == "gzip":
+        received = gzip.decompress(received)
     connection.close()
-    return got
+    return answer.status, [(k.lower(), v) for k, v in answer.getheaders()], received.decode()
 
 
 def tree(body):
@@ -245,6 +248,12 @@ def main():
             compare(stack, "GET /health/liveliness", "GET", "/health/liveliness"),
             compare(stack, "GET /health/readiness", "GET", "/health/readiness"),
             compare(stack, "POST /v1/chat/completions", "POST", "/v1/chat/completions", {"model": "gpt-4o", "messages": ask}),
+            compare(stack, "POST /v1/chat/completions, gzip", "POST", "/v1/chat/completions", {"model": "gpt-4o", "messages": ask},
+                    {"Accept-Encoding": "gzip, deflate"}),
+            compare(stack, "POST /v1/messages, gzip", "POST", "/v1/messages",
+                    {"model": "claude-sonnet", "max_tokens": 64, "messages": [{"role": "user", "content": "say hello"}]},
+                    {"Accept-Encoding": "gzip, deflate"}),
+            compare(stack, "GET /v1/models, gzip", "GET", "/v1/models", headers={"Accept-Encoding": "gzip"}),
             compare(stack, "POST /v1/chat/completions, stream", "POST", "/v1/chat/completions", {"model": "gpt-4o", "messages": ask, "stream": True}),
             compare(stack, "POST /v1/messages", "POST", "/v1/messages", {"model": "claude-sonnet", "max_tokens": 64, "messages": ask}),
             compare(stack, "POST /v1/messages, stream", "POST", "/v1/messages", {"model": "claude-sonnet", "max_tokens": 64, "messages": ask, "stream": True}),
