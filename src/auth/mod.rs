@@ -1,5 +1,13 @@
 //! Who is calling, from the head alone. In this version only the master key is known here; every other caller is
 //! declined to Python before any body byte is read. It must never log a key.
+pub mod directory;
+pub mod hash;
+pub mod record;
+
+pub use directory::{Ages, Directory, Found};
+pub use hash::KeyHash;
+pub use record::Identity;
+
 use crate::{
     config::Snapshot,
     routes::{Decline, Head},

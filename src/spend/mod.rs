@@ -1,4 +1,9 @@
-//! Usage -> cost. Pure. It must never do I/O: rows and counters are written elsewhere.
+//! Usage -> cost -> rows. Prices and folding are pure; what is written goes through the one [`Ledger`].
+pub mod batch;
 pub mod cost;
+pub mod ledger;
+pub mod record;
 
 pub use cost::{Cost, Pricing, Usage, cost};
+pub use ledger::Ledger;
+pub use record::{Payer, Record};

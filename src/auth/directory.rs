@@ -1,0 +1,166 @@
+//! Identities by key hash: a cache with LiteLLM's time to live in front of Postgres, one look-up at a time for a key, and
+//! a short memory of unknown keys (agents repeat a refused call). It must never hold a key, only hashes, and never
+//! outlive [`Directory::invalidate`].
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use quick_cache::sync::Cache;
+
+use super::{hash::KeyHash, record::Identity};
+use crate::{
+    secret::Secret,
+    store::{Postgres, Unavailable},
+};
+
+/// Times of a [`Directory`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ages {
+    /// `general_settings.user_api_key_cache_ttl`; LiteLLM's default is 60 s
+    pub known: Duration,
+    /// how long an unknown key is refused without asking again
+    pub unknown: Duration,
+    /// how long a known key goes on while Postgres does not answer, after `known` is over
+    pub stale: Duration,
+    /// pause between two questions about one stale key
+    pub retry: Duration,
+}
+
+impl Default for Ages {
+    fn default() -> Self {
+        Self {
+            known: Duration::from_secs(60),
+            unknown: Duration::from_secs(2),
+            stale: Duration::from_secs(300),
+            retry: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What is known of a key.
+#[derive(Debug, Clone)]
+pub enum Found {
+    Known(Arc<Identity>),
+    /// no such key in the database
+    Unknown,
+    /// the database did not answer, and the key was not seen lately
+    Unavailable(Unavailable),
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    /// `None`: no such key
+    identity: Option<Arc<Identity>>,
+    loaded: Instant,
+    fresh_until: Instant,
+}
+
+/// Most identities held; LiteLLM keeps 200 a worker, which makes larger deployments read the database all the time.
+const CAPACITY: usize = 20_000;
+
+/// The identities of all keys seen lately. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    postgres: Postgres,
+    entries: Arc<Cache<KeyHash, Arc<Entry>>>,
+    /// raised by every invalidation: what was read meanwhile is not kept
+    invalidations: Arc<AtomicU64>,
+    ages: Ages,
+}
+
+impl Directory {
+    pub fn new(postgres: Postgres, ages: Ages) -> Self {
+        Self { postgres, entries: Arc::new(Cache::new(CAPACITY)), invalidations: Arc::default(), ages }
+    }
+
+    /// The identity where it is known and fresh, without waiting.
+    pub fn cached(&self, hash: &KeyHash) -> Option<Found> {
+        let entry = self.entries.get(hash).filter(|entry| Instant::now() < entry.fresh_until)?;
+        Some(match &entry.identity {
+            Some(identity) => Found::Known(identity.clone()),
+            None => Found::Unknown,
+        })
+    }
+
+    /// Looks the key up; one question a key at a time, however many ask.
+    pub async fn find(&self, url: &Secret, hash: KeyHash) -> Found {
+        if let Some(found) = self.cached(&hash) {
+            return found;
+        }
+        let old = self.entries.get(&hash).filter(|entry| Instant::now() >= entry.fresh_until);
+        if let Some(old) = &old {
+            // not the entry somebody else has just put there
+            self.entries.remove_if(&hash, |entry| Arc::ptr_eq(entry, old));
+        }
+        let guard = match self.entries.get_value_or_guard_async(&hash).await {
+            Ok(entry) => {
+                return match &entry.identity {
+                    Some(identity) => Found::Known(identity.clone()),
+                    None => Found::Unknown,
+                };
+            }
+            Err(guard) => guard,
+        };
+        let before = self.invalidations.load(Ordering::Acquire);
+        let looked = self.postgres.identity(url, hash.to_string()).await;
+        let now = Instant::now();
+        let (entry, found) = match looked {
+            Ok(Some(identity)) => {
+                let identity = Arc::new(identity);
+                let entry = Entry { identity: Some(identity.clone()), loaded: now, fresh_until: now + self.ages.known };
+                (entry, Found::Known(identity))
+            }
+            Ok(None) => (Entry { identity: None, loaded: now, fresh_until: now + self.ages.unknown }, Found::Unknown),
+            Err(error) => {
+                let usable = old.filter(|old| now < old.loaded + self.ages.known + self.ages.stale);
+                match usable.as_ref().and_then(|old| Some((old.loaded, old.identity.clone()?))) {
+                    Some((loaded, identity)) => {
+                        tracing::warn!(%error, "postgres does not answer: a known key goes on with what was read before");
+                        let fresh_until = now + self.ages.retry;
+                        (Entry { identity: Some(identity.clone()), loaded, fresh_until }, Found::Known(identity))
+                    }
+                    None => return Found::Unavailable(error),
+                }
+            }
+        };
+        if self.invalidations.load(Ordering::Acquire) == before {
+            // an error: the entry was removed while it was read, and the next request reads again
+            let _ = guard.insert(Arc::new(entry));
+        }
+        found
+    }
+
+    /// Forgets what LiteLLM's cache key names: a key's hash, `team_id:<id>`, a bare user id, `project_id:<id>`,
+    /// `org_id:<id>`, ... (proxy/common_utils/auth_cache_invalidation_pubsub.py). What it cannot place empties all.
+    pub fn invalidate(&self, cache_key: &str) {
+        self.invalidations.fetch_add(1, Ordering::AcqRel);
+        if let Some(hash) = KeyHash::parse(cache_key) {
+            self.entries.remove(&hash);
+            // a rotated key's successor is known under the old hash too
+            self.keep(|identity| identity.key.token != cache_key);
+            return;
+        }
+        let (kind, id) = cache_key.split_once(':').unwrap_or(("", cache_key));
+        match kind {
+            "team_id" => self.keep(|identity| identity.key.team_id.as_deref() != Some(id)),
+            "project_id" => self.keep(|identity| identity.key.project_id.as_deref() != Some(id)),
+            "end_user_id" | "tag" | "jwt_key_mapping" => {}
+            "" => self.keep(|identity| identity.key.user_id.as_deref() != Some(id)),
+            _ => self.entries.clear(),
+        }
+    }
+
+    /// Forgets everything: the database or the configuration is another one.
+    pub fn clear(&self) {
+        self.invalidations.fetch_add(1, Ordering::AcqRel);
+        self.entries.clear();
+    }
+
+    fn keep(&self, keep: impl Fn(&Identity) -> bool) {
+        self.entries.retain(|_, entry| entry.identity.as_deref().is_none_or(&keep));
+    }
+}

@@ -1,0 +1,284 @@
+//! Many records folded into what one flush writes: log rows, and sums by entity and by day (proxy/db/
+//! db_spend_update_writer.py). Pure. Every map is ordered, so that rows are locked in key order by every writer.
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::record::{Record, timestamp};
+
+/// Sums of money by id, in id order.
+pub type Sums = BTreeMap<String, f64>;
+
+/// A row of a daily table, without its entity: date, key, model, provider, endpoint.
+type Day = (String, String, String, String, &'static str);
+
+/// The counters of a daily row.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counters {
+    model_group: String,
+    request_id: String,
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    cache_read: u64,
+    cache_creation: u64,
+    spend: f64,
+    succeeded: u64,
+    failed: u64,
+    time_ms: u64,
+    timed: u64,
+    caching_savings: f64,
+}
+
+/// The daily tables, by the entity they are kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entity {
+    User,
+    Team,
+    Organization,
+    EndUser,
+    Tag,
+}
+
+/// What one flush writes.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// `LiteLLM_SpendLogs` rows by request id: of two with one id LiteLLM keeps the first
+    logs: BTreeMap<String, Value>,
+    pub users: Sums,
+    pub end_users: Sums,
+    pub keys: Sums,
+    pub teams: Sums,
+    /// by (team, user)
+    pub members: BTreeMap<(String, String), f64>,
+    pub organizations: Sums,
+    /// by (organization, user)
+    pub organization_members: BTreeMap<(String, String), f64>,
+    pub projects: Sums,
+    pub tags: Sums,
+    daily: BTreeMap<(Entity, String, Day), Counters>,
+    /// `LiteLLM_DailyModelUsage`, by (date, group, model, provider)
+    models: BTreeMap<(String, String, String, String), Counters>,
+    records: usize,
+    /// log rows given up because too many wait
+    pub dropped_logs: u64,
+}
+
+/// Most log rows that wait for a database that is away: some 64 MB, LiteLLM's own bound.
+const MOST_LOGS: usize = 8_000;
+
+impl Batch {
+    /// How many records are in it.
+    pub fn len(&self) -> usize {
+        self.records
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Adds one call.
+    pub fn add(&mut self, record: &Record) {
+        self.records += 1;
+        self.logs.entry(record.request_id.clone()).or_insert_with(|| log(record));
+        self.add_sums(record);
+        self.add_days(record);
+    }
+
+    fn add_sums(&mut self, record: &Record) {
+        let payer = &record.payer;
+        let sum = |sums: &mut Sums, id: &str| *sums.entry(id.to_owned()).or_default() += record.spend;
+        if let Some(user) = &payer.user_id {
+            sum(&mut self.users, user);
+        }
+        if let Some(end_user) = payer.end_user.as_deref().filter(|id| !id.is_empty()) {
+            sum(&mut self.end_users, end_user);
+        }
+        if !payer.api_key.is_empty() {
+            sum(&mut self.keys, &payer.api_key);
+        }
+        if let Some(team) = &payer.team_id {
+            sum(&mut self.teams, team);
+            if let Some(user) = &payer.user_id {
+                *self.members.entry((team.clone(), user.clone())).or_default() += record.spend;
+            }
+        }
+        if let Some(organization) = &payer.org_id {
+            sum(&mut self.organizations, organization);
+            if let Some(user) = &payer.user_id {
+                *self.organization_members.entry((organization.clone(), user.clone())).or_default() += record.spend;
+            }
+        }
+        if let Some(project) = &payer.project_id {
+            sum(&mut self.projects, project);
+        }
+        for tag in unique(&record.tags) {
+            sum(&mut self.tags, tag);
+        }
+    }
+
+    fn add_days(&mut self, record: &Record) {
+        let payer = &record.payer;
+        let mut entities = vec![
+            (Entity::User, payer.user_id.as_deref().unwrap_or_default()),
+            (Entity::Team, payer.team_id.as_deref().unwrap_or_default()),
+        ];
+        entities.extend(payer.org_id.as_deref().map(|id| (Entity::Organization, id)));
+        entities.extend(payer.end_user.as_deref().filter(|id| !id.is_empty()).map(|id| (Entity::EndUser, id)));
+        entities.extend(unique(&record.tags).map(|tag| (Entity::Tag, tag)));
+        for (entity, id) in entities {
+            let day = (
+                record.date(),
+                payer.api_key.clone(),
+                record.model.clone(),
+                record.provider.clone(),
+                record.endpoint(),
+            );
+            self.daily.entry((entity, id.to_owned(), day)).or_default().add(record);
+        }
+        let or = |value: &str, other: &str| if value.is_empty() { other.to_owned() } else { value.to_owned() };
+        let model = or(&record.model, "unknown");
+        let key = (record.date(), or(&record.model_group, &model), model, or(&record.provider, "unknown"));
+        self.models.entry(key).or_default().add(record);
+    }
+
+    /// Puts an older batch that was not written back in front of this one.
+    pub fn merge(&mut self, older: Batch) {
+        let newer = std::mem::replace(self, older);
+        self.records += newer.records;
+        for (id, row) in newer.logs {
+            self.logs.entry(id).or_insert(row);
+        }
+        let sums = [
+            (&mut self.users, newer.users),
+            (&mut self.end_users, newer.end_users),
+            (&mut self.keys, newer.keys),
+            (&mut self.teams, newer.teams),
+            (&mut self.organizations, newer.organizations),
+            (&mut self.projects, newer.projects),
+            (&mut self.tags, newer.tags),
+        ];
+        for (into, from) in sums {
+            from.into_iter().for_each(|(id, cost)| *into.entry(id).or_default() += cost);
+        }
+        let pairs = [(&mut self.members, newer.members), (&mut self.organization_members, newer.organization_members)];
+        for (into, from) in pairs {
+            from.into_iter().for_each(|(id, cost)| *into.entry(id).or_default() += cost);
+        }
+        newer.daily.into_iter().for_each(|(key, counters)| self.daily.entry(key).or_default().merge(counters));
+        newer.models.into_iter().for_each(|(key, counters)| self.models.entry(key).or_default().merge(counters));
+        while self.logs.len() > MOST_LOGS {
+            self.logs.pop_first();
+            self.dropped_logs += 1;
+        }
+    }
+
+    /// `LiteLLM_SpendLogs` rows, by request id.
+    pub fn logs(&self) -> Vec<&Value> {
+        self.logs.values().collect()
+    }
+
+    /// A row that tells whether this batch was written: (request id, call id).
+    pub fn witness(&self) -> Option<(String, String)> {
+        let (id, row) = self.logs.first_key_value()?;
+        Some((id.clone(), row.get("litellm_call_id")?.as_str()?.to_owned()))
+    }
+
+    /// Rows of one daily table, in the order of its unique key.
+    pub fn daily(&self, entity: Entity) -> Vec<Value> {
+        let of_entity = self.daily.iter().filter(|((kind, ..), _)| *kind == entity);
+        let row = |((_, id, (date, api_key, model, provider, endpoint)), counters): (
+            &(Entity, String, Day),
+            &Counters,
+        )| {
+            json!({
+                "id": uuid::Uuid::new_v4().to_string(), "entity": id, "date": date, "api_key": api_key, "model": model,
+                "custom_llm_provider": provider, "endpoint": endpoint, "model_group": counters.model_group,
+                "prompt_tokens": counters.prompt_tokens, "completion_tokens": counters.completion_tokens,
+                "api_requests": counters.succeeded + counters.failed, "successful_requests": counters.succeeded,
+                "failed_requests": counters.failed, "cache_read_input_tokens": counters.cache_read,
+                "cache_creation_input_tokens": counters.cache_creation, "spend": counters.spend,
+                "total_response_time_ms": counters.time_ms, "timed_requests": counters.timed,
+                "prompt_caching_savings_spend": counters.caching_savings, "request_id": counters.request_id,
+            })
+        };
+        of_entity.map(row).collect()
+    }
+
+    /// Rows of `LiteLLM_DailyModelUsage`.
+    pub fn models(&self) -> Vec<Value> {
+        let row = |((date, group, model, provider), counters): (&(String, String, String, String), &Counters)| {
+            json!({
+                "date": date, "model_group": group, "model": model, "custom_llm_provider": provider,
+                "task_type": "uncategorized", "spend": counters.spend, "prompt_tokens": counters.prompt_tokens,
+                "completion_tokens": counters.completion_tokens, "request_count": counters.succeeded + counters.failed,
+                "successful_requests": counters.succeeded, "failed_requests": counters.failed,
+            })
+        };
+        self.models.iter().map(row).collect()
+    }
+}
+
+impl Counters {
+    fn add(&mut self, record: &Record) {
+        if self.request_id.is_empty() {
+            self.model_group.clone_from(&record.model_group);
+            self.request_id.clone_from(&record.request_id);
+        }
+        self.prompt_tokens += record.prompt_tokens;
+        self.completion_tokens += record.completion_tokens;
+        self.cache_read += record.cache_read_tokens;
+        self.cache_creation += record.cache_creation_tokens;
+        self.spend += record.spend;
+        self.caching_savings += record.caching_savings;
+        if record.succeeded {
+            self.succeeded += 1;
+            self.timed += 1;
+            self.time_ms += record.duration_ms().unsigned_abs();
+        } else {
+            self.failed += 1;
+        }
+    }
+}
+
+impl Counters {
+    fn merge(&mut self, newer: Counters) {
+        self.prompt_tokens += newer.prompt_tokens;
+        self.completion_tokens += newer.completion_tokens;
+        self.cache_read += newer.cache_read;
+        self.cache_creation += newer.cache_creation;
+        self.spend += newer.spend;
+        self.succeeded += newer.succeeded;
+        self.failed += newer.failed;
+        self.time_ms += newer.time_ms;
+        self.timed += newer.timed;
+        self.caching_savings += newer.caching_savings;
+        if self.request_id.is_empty() {
+            self.request_id = newer.request_id;
+            self.model_group = newer.model_group;
+        }
+    }
+}
+
+fn unique(tags: &[String]) -> impl Iterator<Item = &str> {
+    tags.iter().enumerate().filter(|(at, tag)| !tags.iter().take(*at).any(|other| other == *tag)).map(|(_, tag)| &**tag)
+}
+
+/// The row of `LiteLLM_SpendLogs`, by column.
+fn log(record: &Record) -> Value {
+    let payer = &record.payer;
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    json!({
+        "request_id": record.request_id, "call_type": record.call_type, "api_key": payer.api_key,
+        "spend": record.spend, "total_tokens": record.prompt_tokens + record.completion_tokens,
+        "prompt_tokens": record.prompt_tokens, "completion_tokens": record.completion_tokens,
+        "startTime": timestamp(record.started), "endTime": timestamp(record.ended),
+        "completionStartTime": timestamp(record.first_token.unwrap_or(record.ended)),
+        "request_duration_ms": record.duration_ms(), "model": record.model, "model_id": record.model_id,
+        "model_group": record.model_group, "custom_llm_provider": record.provider, "api_base": record.api_base,
+        "user": text(&payer.user_id), "metadata": record.metadata, "cache_hit": record.cache_hit,
+        "cache_key": "Cache OFF", "request_tags": record.tags, "team_id": text(&payer.team_id),
+        "organization_id": text(&payer.org_id), "end_user": text(&payer.end_user),
+        "requester_ip_address": record.requester_ip, "session_id": record.session_id,
+        "status": if record.succeeded { "success" } else { "failure" }, "litellm_call_id": record.call_id,
+    })
+}

@@ -1,0 +1,109 @@
+use std::{
+    collections::VecDeque,
+    sync::Mutex,
+    time::{Duration, SystemTime},
+};
+
+use super::*;
+
+/// Answers as told; remembers the key sums of what it wrote.
+#[derive(Default)]
+struct Scripted {
+    writes: Mutex<VecDeque<Written>>,
+    looks: Mutex<VecDeque<Option<bool>>>,
+    written: Mutex<Vec<f64>>,
+}
+
+#[async_trait::async_trait]
+impl Sink for Scripted {
+    async fn write(&self, batch: &Batch) -> Written {
+        let outcome = self.writes.lock().unwrap().pop_front().unwrap_or(Written::Yes);
+        if outcome == Written::Yes {
+            self.written.lock().unwrap().push(batch.keys.values().sum());
+        }
+        outcome
+    }
+
+    async fn was_written(&self, _: &Batch) -> Option<bool> {
+        self.looks.lock().unwrap().pop_front().unwrap_or(Some(false))
+    }
+}
+
+fn record(id: &str, spend: f64) -> Record {
+    let now = SystemTime::UNIX_EPOCH;
+    Record {
+        request_id: id.into(),
+        call_id: id.into(),
+        call_type: "acompletion",
+        payer: crate::spend::Payer { api_key: "h".into(), ..Default::default() },
+        spend,
+        prompt_tokens: 1,
+        completion_tokens: 2,
+        cache_read_tokens: 0,
+        cache_creation_tokens: 0,
+        started: now,
+        ended: now,
+        first_token: None,
+        model: "openai/gpt-4o".into(),
+        model_id: "m".into(),
+        model_group: "gpt-4o".into(),
+        provider: "openai".into(),
+        api_base: String::new(),
+        cache_hit: "None",
+        tags: vec!["a".into(), "a".into()],
+        requester_ip: None,
+        session_id: "s".into(),
+        succeeded: true,
+        caching_savings: 0.0,
+        metadata: Default::default(),
+    }
+}
+
+async fn run(sink: Scripted, spends: &[f64]) -> Vec<f64> {
+    let sink = Arc::new(sink);
+    let (ledger, writer) = Ledger::new(sink.clone());
+    let running = tokio::spawn(writer.run(|| Duration::from_secs(3600)));
+    for (at, spend) in spends.iter().enumerate() {
+        ledger.submit(record(&format!("r{at}"), *spend));
+        ledger.flush().await;
+    }
+    ledger.flush().await;
+    drop(ledger);
+    running.await.unwrap();
+    let written = sink.written.lock().unwrap().clone();
+    written
+}
+
+#[tokio::test]
+async fn a_failed_flush_is_written_with_the_next_one() {
+    let sink = Scripted { writes: Mutex::new([Written::No, Written::No].into()), ..Scripted::default() };
+    assert_eq!(run(sink, &[1.0, 2.0]).await, [3.0]);
+}
+
+#[tokio::test]
+async fn a_commit_nobody_heard_of_is_neither_lost_nor_doubled() {
+    let looks = |answers: &[Option<bool>]| Scripted {
+        writes: Mutex::new([Written::Unknown].into()),
+        looks: Mutex::new(answers.iter().copied().collect()),
+        ..Scripted::default()
+    };
+    // it was written: only the second record is
+    assert_eq!(run(looks(&[None, Some(true)]), &[1.0, 2.0]).await, [2.0]);
+    // it was not: both are, once
+    assert_eq!(run(looks(&[None, Some(false)]), &[1.0, 2.0]).await, [3.0]);
+}
+
+#[test]
+fn batches_fold_by_entity_and_day_and_tags_count_once() {
+    let mut batch = Batch::default();
+    batch.add(&record("a", 0.5));
+    batch.add(&record("b", 0.25));
+    assert_eq!((batch.len(), batch.logs().len()), (2, 2));
+    assert_eq!(batch.tags.get("a"), Some(&0.75));
+    let days = batch.daily(crate::spend::batch::Entity::Tag);
+    assert_eq!(days.len(), 1);
+    assert_eq!(
+        (&days[0]["api_requests"], &days[0]["spend"], &days[0]["request_id"]),
+        (&2.into(), &0.75.into(), &"a".into())
+    );
+}

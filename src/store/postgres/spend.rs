@@ -1,0 +1,211 @@
+//! Writes one batch of spend in one transaction: all of it or nothing, so that a failed flush can be tried again without
+//! billing twice. Tables in a fixed order and rows in key order, as LiteLLM's own writer takes them.
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Executor, PgPool};
+
+use crate::spend::batch::{Batch, Entity, Sums};
+
+/// Columns of `LiteLLM_SpendLogs` that a row gives, with their types.
+const LOG_COLUMNS: &[(&str, &str)] = &[
+    ("request_id", "text"),
+    ("call_type", "text"),
+    ("api_key", "text"),
+    ("spend", "float8"),
+    ("total_tokens", "int4"),
+    ("prompt_tokens", "int4"),
+    ("completion_tokens", "int4"),
+    ("startTime", "timestamp"),
+    ("endTime", "timestamp"),
+    ("completionStartTime", "timestamp"),
+    ("request_duration_ms", "int4"),
+    ("model", "text"),
+    ("model_id", "text"),
+    ("model_group", "text"),
+    ("custom_llm_provider", "text"),
+    ("api_base", "text"),
+    ("user", "text"),
+    ("metadata", "jsonb"),
+    ("cache_hit", "text"),
+    ("cache_key", "text"),
+    ("request_tags", "jsonb"),
+    ("team_id", "text"),
+    ("organization_id", "text"),
+    ("end_user", "text"),
+    ("requester_ip_address", "text"),
+    ("session_id", "text"),
+    ("status", "text"),
+    ("litellm_call_id", "text"),
+];
+
+/// A table with a `spend` column: its key, and further columns that grow or are stamped with it.
+struct Spender {
+    table: &'static str,
+    key: &'static str,
+    also: &'static str,
+}
+
+const UTC_NOW: &str = "(now() AT TIME ZONE 'UTC')";
+
+const USERS: Spender = Spender { table: "LiteLLM_UserTable", key: "user_id", also: ", updated_at = $now" };
+const KEYS: Spender = Spender {
+    table: "LiteLLM_VerificationToken",
+    key: "token",
+    also: ", total_spend = t.total_spend + d.cost, last_active = $now, updated_at = $now",
+};
+const TEAMS: Spender = Spender { table: "LiteLLM_TeamTable", key: "team_id", also: ", updated_at = $now" };
+const ORGANIZATIONS: Spender =
+    Spender { table: "LiteLLM_OrganizationTable", key: "organization_id", also: ", updated_at = $now" };
+const PROJECTS: Spender = Spender { table: "LiteLLM_ProjectTable", key: "project_id", also: ", updated_at = $now" };
+const TAGS: Spender = Spender { table: "LiteLLM_TagTable", key: "tag_name", also: ", updated_at = $now" };
+
+/// The daily tables and the column of their entity.
+const DAILY: &[(Entity, &str, &str)] = &[
+    (Entity::User, "LiteLLM_DailyUserSpend", "user_id"),
+    (Entity::Team, "LiteLLM_DailyTeamSpend", "team_id"),
+    (Entity::Organization, "LiteLLM_DailyOrganizationSpend", "organization_id"),
+    (Entity::EndUser, "LiteLLM_DailyEndUserSpend", "end_user_id"),
+    (Entity::Tag, "LiteLLM_DailyTagSpend", "tag"),
+];
+
+const DAILY_COUNTERS: &[(&str, &str)] = &[
+    ("prompt_tokens", "int8"),
+    ("completion_tokens", "int8"),
+    ("api_requests", "int8"),
+    ("successful_requests", "int8"),
+    ("failed_requests", "int8"),
+    ("cache_read_input_tokens", "int8"),
+    ("cache_creation_input_tokens", "int8"),
+    ("spend", "float8"),
+    ("total_response_time_ms", "int8"),
+    ("timed_requests", "int8"),
+    ("prompt_caching_savings_spend", "float8"),
+];
+
+const END_USERS: &str = r#"INSERT INTO "LiteLLM_EndUserTable" (user_id, spend, blocked)
+SELECT d.id, d.cost, false FROM jsonb_to_recordset($1::jsonb) AS d(id text, cost float8)
+ON CONFLICT (user_id) DO UPDATE SET spend = "LiteLLM_EndUserTable".spend + EXCLUDED.spend"#;
+
+/// A member that was removed meanwhile is not made again; the lock is the one LiteLLM's team endpoints take.
+const TEAM_LOCKS: &str =
+    "SELECT pg_advisory_xact_lock(hashtext(d.team)) FROM jsonb_to_recordset($1::jsonb) AS d(team text)";
+const MEMBERS: &str = r#"INSERT INTO "LiteLLM_TeamMembership" (user_id, team_id, spend, total_spend)
+SELECT d."user", d.team, d.cost, d.cost
+FROM jsonb_to_recordset($1::jsonb) AS d(team text, "user" text, cost float8)
+WHERE EXISTS (SELECT 1 FROM "LiteLLM_TeamTable" t WHERE t.team_id = d.team
+        AND t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', d."user")))
+   OR EXISTS (SELECT 1 FROM "LiteLLM_TeamMembership" m WHERE m.team_id = d.team AND m.user_id = d."user")
+ON CONFLICT (user_id, team_id) DO UPDATE SET spend = "LiteLLM_TeamMembership".spend + EXCLUDED.spend,
+    total_spend = "LiteLLM_TeamMembership".total_spend + EXCLUDED.total_spend"#;
+
+const ORGANIZATION_MEMBERS: &str = r#"UPDATE "LiteLLM_OrganizationMembership" t
+SET spend = t.spend + d.cost, updated_at = (now() AT TIME ZONE 'UTC')
+FROM jsonb_to_recordset($1::jsonb) AS d(organization text, "user" text, cost float8)
+WHERE t.organization_id = d.organization AND t.user_id = d."user""#;
+
+const MODELS: &str = r#"INSERT INTO "LiteLLM_DailyModelUsage" AS t (date, model_group, model, custom_llm_provider,
+  task_type, spend, prompt_tokens, completion_tokens, request_count, successful_requests, failed_requests, updated_at)
+SELECT d.*, (now() AT TIME ZONE 'UTC') FROM jsonb_to_recordset($1::jsonb) AS d(date text, model_group text, model text,
+  custom_llm_provider text, task_type text, spend float8, prompt_tokens int8, completion_tokens int8,
+  request_count int8, successful_requests int8, failed_requests int8)
+ON CONFLICT (date, model_group, model, custom_llm_provider, task_type) DO UPDATE SET spend = t.spend + EXCLUDED.spend,
+  prompt_tokens = t.prompt_tokens + EXCLUDED.prompt_tokens,
+  completion_tokens = t.completion_tokens + EXCLUDED.completion_tokens,
+  request_count = t.request_count + EXCLUDED.request_count,
+  successful_requests = t.successful_requests + EXCLUDED.successful_requests,
+  failed_requests = t.failed_requests + EXCLUDED.failed_requests, updated_at = EXCLUDED.updated_at"#;
+
+/// Writes `batch`; `logs`: also the rows of `LiteLLM_SpendLogs` (`disable_spend_logs` is off).
+pub async fn write(pool: &PgPool, batch: &Batch, logs: bool) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    // LiteLLM waits no longer for a row either (proxy/db/rollup_lock_timeout.py)
+    transaction.execute("SET LOCAL lock_timeout = '5000ms'").await?;
+    for (sql, rows) in statements(batch, logs) {
+        // the text is put together from the constants above, nothing else
+        sqlx::query(AssertSqlSafe(sql)).bind(rows.to_string()).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
+
+/// Whether the batch of that witness was written although its commit was not heard of.
+pub async fn was_written(pool: &PgPool, (request_id, call_id): &(String, String)) -> Result<bool, sqlx::Error> {
+    let sql = r#"SELECT 1 FROM "LiteLLM_SpendLogs" WHERE request_id = $1 AND litellm_call_id = $2"#;
+    let row = sqlx::query(sql).bind(request_id).bind(call_id).fetch_optional(pool).await?;
+    Ok(row.is_some())
+}
+
+/// Every statement with its one parameter, in the order of execution; those without rows are left out.
+fn statements(batch: &Batch, logs: bool) -> Vec<(String, Value)> {
+    let mut all = Vec::new();
+    if logs {
+        all.push((insert_logs(), json!(batch.logs())));
+    }
+    let pair = |name: &str, sums: &std::collections::BTreeMap<(String, String), f64>| {
+        json!(sums.iter().map(|((a, b), cost)| json!({name: a, "user": b, "cost": cost})).collect::<Vec<_>>())
+    };
+    all.push((add(&USERS), ids(&batch.users)));
+    all.push((END_USERS.into(), ids(&batch.end_users)));
+    all.push((add(&KEYS), ids(&batch.keys)));
+    all.push((add(&TEAMS), ids(&batch.teams)));
+    let members = pair("team", &batch.members);
+    all.push((TEAM_LOCKS.into(), members.clone()));
+    all.push((MEMBERS.into(), members));
+    all.push((add(&ORGANIZATIONS), ids(&batch.organizations)));
+    all.push((ORGANIZATION_MEMBERS.into(), pair("organization", &batch.organization_members)));
+    all.push((add(&PROJECTS), ids(&batch.projects)));
+    all.push((add(&TAGS), ids(&batch.tags)));
+    for (entity, table, column) in DAILY {
+        all.push((upsert_daily(*entity, table, column), json!(batch.daily(*entity))));
+    }
+    all.push((MODELS.into(), json!(batch.models())));
+    all.retain(|(_, rows)| rows.as_array().is_some_and(|rows| !rows.is_empty()));
+    all
+}
+
+fn ids(sums: &Sums) -> Value {
+    json!(sums.iter().map(|(id, cost)| json!({"id": id, "cost": cost})).collect::<Vec<_>>())
+}
+
+fn columns(list: &[(&str, &str)]) -> (String, String) {
+    let names = list.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    let typed = list.iter().map(|(name, kind)| format!("\"{name}\" {kind}")).collect::<Vec<_>>().join(", ");
+    (names, typed)
+}
+
+fn insert_logs() -> String {
+    let (names, typed) = columns(LOG_COLUMNS);
+    format!(
+        "INSERT INTO \"LiteLLM_SpendLogs\" ({names}) SELECT {names} FROM jsonb_to_recordset($1::jsonb) AS d({typed}) \
+         ON CONFLICT (request_id) DO NOTHING"
+    )
+}
+
+/// Rows are locked in key order first: an UPDATE alone takes them as it finds them.
+fn add(Spender { table, key, also }: &Spender) -> String {
+    let also = also.replace("$now", UTC_NOW);
+    format!(
+        "WITH d AS MATERIALIZED (SELECT * FROM jsonb_to_recordset($1::jsonb) AS d(id text, cost float8)), \
+         l AS MATERIALIZED (SELECT {key} FROM \"{table}\" WHERE {key} IN (SELECT id FROM d) ORDER BY {key} FOR UPDATE) \
+         UPDATE \"{table}\" t SET spend = t.spend + d.cost{also} FROM d, l WHERE t.{key} = l.{key} AND d.id = l.{key}"
+    )
+}
+
+fn upsert_daily(entity: Entity, table: &str, column: &str) -> String {
+    let (names, typed) = columns(DAILY_COUNTERS);
+    let sums =
+        DAILY_COUNTERS.iter().map(|(name, _)| format!("{name} = t.{name} + EXCLUDED.{name}")).collect::<Vec<_>>();
+    // only tags keep one of the requests that contributed
+    let (extra, keep) = match entity {
+        Entity::Tag => (", request_id", ", request_id = COALESCE(EXCLUDED.request_id, t.request_id)"),
+        _ => ("", ""),
+    };
+    format!(
+        "INSERT INTO \"{table}\" AS t (id, {column}, date, api_key, model, custom_llm_provider, \
+         mcp_namespaced_tool_name, endpoint, model_group, {names}{extra}, updated_at) \
+         SELECT id, entity, date, api_key, model, custom_llm_provider, '', endpoint, model_group, {names}{extra}, {UTC_NOW} \
+         FROM jsonb_to_recordset($1::jsonb) AS d(id text, entity text, date text, api_key text, model text, \
+         custom_llm_provider text, endpoint text, model_group text, request_id text, {typed}) \
+         ON CONFLICT ({column}, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) \
+         DO UPDATE SET {}{keep}, updated_at = EXCLUDED.updated_at",
+        sums.join(", ")
+    )
+}

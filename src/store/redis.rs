@@ -1,0 +1,193 @@
+//! LiteLLM's Redis: one multiplexed connection in the io runtime, scripts, and the channel by which Python says what
+//! changed. Keys are written as LiteLLM names them; the namespace is put in front here and nowhere else. After five
+//! failures in a row it is left alone for a while, as LiteLLM's own breaker does (caching/redis_cache.py).
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt;
+use redis::{AsyncConnectionConfig, Client, Pipeline, aio::MultiplexedConnection};
+use tokio::sync::Mutex;
+
+use super::{Io, io::Stopped};
+use crate::secret::Secret;
+
+/// Where Redis is and under which prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisTarget {
+    /// `redis://[user:password@]host:port/db`
+    pub url: Secret,
+    /// `<namespace>:` in front of every key
+    pub namespace: Option<String>,
+}
+
+/// Why Redis did not answer. Never has a key or the address in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedisError {
+    #[error("redis is left alone for a while after repeated failures")]
+    Broken,
+    #[error("redis did not answer in time")]
+    TimedOut,
+    #[error("redis failed: {0}")]
+    Failed(String),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl From<redis::RedisError> for RedisError {
+    fn from(error: redis::RedisError) -> Self {
+        if error.is_timeout() {
+            return RedisError::TimedOut;
+        }
+        // the kind and code, not the text: a text may quote what was sent
+        RedisError::Failed(error.code().map_or_else(|| format!("{:?}", error.kind()), str::to_owned))
+    }
+}
+
+/// Longest wait for an answer; LiteLLM's `socket_timeout` is 5 s (constants.REDIS_SOCKET_TIMEOUT).
+const WAIT: Duration = Duration::from_secs(5);
+/// LiteLLM's breaker: failures in a row until it opens, and how long it stays open.
+const FAILURES: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// The connection, shared by clones.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    io: Io,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: RedisTarget,
+    open: Mutex<Option<MultiplexedConnection>>,
+    failures: AtomicU32,
+    /// while it is in the future nothing is sent
+    pause_until: std::sync::Mutex<Option<Instant>>,
+}
+
+impl Redis {
+    /// Connects with the first call.
+    pub fn new(io: Io, target: RedisTarget) -> Self {
+        let shared =
+            Shared { target, open: Mutex::default(), failures: AtomicU32::new(0), pause_until: Default::default() };
+        Self { io, shared: Arc::new(shared) }
+    }
+
+    pub fn target(&self) -> &RedisTarget {
+        &self.shared.target
+    }
+
+    /// A key as it stands in Redis.
+    pub fn key(&self, key: &str) -> String {
+        match &self.shared.target.namespace {
+            Some(namespace) if !key.starts_with(&format!("{namespace}:")) => format!("{namespace}:{key}"),
+            _ => key.to_owned(),
+        }
+    }
+
+    /// Whether the breaker lets calls through.
+    pub fn is_usable(&self) -> bool {
+        let pause = self.shared.pause_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        pause.is_none_or(|until| Instant::now() >= until)
+    }
+
+    /// Sends the pipeline in one go and reads all its answers; keys in it are whole ([`Redis::key`]).
+    pub async fn run<T>(&self, pipeline: Pipeline) -> Result<T, RedisError>
+    where
+        T: redis::FromRedisValue + Send + 'static,
+    {
+        if !self.is_usable() {
+            return Err(RedisError::Broken);
+        }
+        let this = self.clone();
+        self.io
+            .run(async move { this.within(|mut open| async move { pipeline.query_async(&mut open).await }).await })
+            .await?
+    }
+
+    /// Runs `call` on the connection; only inside the io runtime. A failed connection is replaced by the next call.
+    pub async fn within<T, C, F>(&self, call: C) -> Result<T, RedisError>
+    where
+        C: FnOnce(MultiplexedConnection) -> F,
+        F: Future<Output = redis::RedisResult<T>>,
+    {
+        if !self.is_usable() {
+            return Err(RedisError::Broken);
+        }
+        let outcome = match self.connection().await {
+            Ok(open) => call(open).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(value) => {
+                self.shared.failures.store(0, Ordering::Relaxed);
+                Ok(value)
+            }
+            Err(error) => {
+                if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
+                    *self.shared.open.lock().await = None;
+                    self.failed();
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn connection(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let mut open = self.shared.open.lock().await;
+        if let Some(open) = &*open {
+            return Ok(open.clone());
+        }
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(WAIT)).set_response_timeout(Some(WAIT));
+        let client = Client::open(self.shared.target.url.expose())?;
+        let new = client.get_multiplexed_async_connection_with_config(&config).await?;
+        *open = Some(new.clone());
+        Ok(new)
+    }
+
+    fn failed(&self) {
+        if self.shared.failures.fetch_add(1, Ordering::Relaxed) + 1 < FAILURES {
+            return;
+        }
+        self.shared.failures.store(0, Ordering::Relaxed);
+        let mut pause = self.shared.pause_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *pause = Some(Instant::now() + PAUSE);
+        tracing::error!(pause_s = PAUSE.as_secs(), "redis fails, limits are counted locally for a while");
+    }
+
+    /// Hands every message of `channel` (named without the namespace) to `heard`, for ever; reconnects. For the io
+    /// runtime. `again`: called after each (re)connection: what was said meanwhile was missed.
+    pub async fn listen(&self, channel: &str, again: impl Fn(), heard: impl Fn(&[u8])) {
+        let channel = self.key(channel);
+        let mut pause = Duration::from_secs(1);
+        loop {
+            match self.subscribe(&channel).await {
+                Ok(mut messages) => {
+                    pause = Duration::from_secs(1);
+                    again();
+                    let mut messages = messages.on_message();
+                    while let Some(message) = messages.next().await {
+                        heard(message.get_payload_bytes());
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = %RedisError::from(error), "no connection to redis for invalidations");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(30));
+        }
+    }
+
+    async fn subscribe(&self, channel: &str) -> redis::RedisResult<redis::aio::PubSub> {
+        let client = Client::open(self.shared.target.url.expose())?;
+        let mut messages = client.get_async_pubsub().await?;
+        messages.subscribe(channel).await?;
+        Ok(messages)
+    }
+}
