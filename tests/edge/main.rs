@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod child;
+mod corpus;
 mod failures;
 mod gateway;
+mod h2raw;
 mod hostile;
 mod http2;
 mod native;
@@ -12,6 +14,7 @@ mod outage;
 mod panics;
 mod passthrough;
 mod process;
+mod recorder;
 mod reload;
 mod replay;
 mod routes;
