@@ -8,7 +8,7 @@ export PATH := $(CACHE)/tools/bin:$(PATH)
 
 BINARY = $(CARGO_TARGET_DIR)/release/litellm-rust
 
-.PHONY: help build demo test lint unit parity evidence bench bench-docs tools reference clean
+.PHONY: help build demo test lint unit parity evidence bench bench-docs tools reference clean browser
 help:
 	@echo "make demo      build, start the real Python gateway, a provider and the edge; send traffic; compare and time"
 	@echo "make test      formatting, clippy, unit, integration and parity tests"
@@ -43,7 +43,10 @@ lint: tools
 	cargo fmt --all --check
 	cargo clippy --all-targets --locked -- -D warnings
 
-unit: tools
+browser:
+	@tools/ensure-browser.sh
+
+unit: tools browser
 	cargo test --locked
 
 parity: tools reference
