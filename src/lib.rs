@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod edge;
 pub mod error;
+pub mod faults;
 pub mod json;
 pub mod manifest;
 pub mod parity;
