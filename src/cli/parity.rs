@@ -20,6 +20,7 @@ use crate::{
         report,
         rows::Rows,
         run::Runner,
+        sdk::{self, Sdks},
         suite::{self, Builds, Selection, SuiteError},
     },
     routes::litellm_headers::LITELLM_VERSION,
@@ -190,6 +191,8 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
     let master_key = Secret::new(&args.master_key);
     let canaries =
         Canaries::new([("the master key", master_key.clone()), ("the provider's key", Secret::new(PROVIDER_KEY))]);
+    let programs = std::path::absolute(args.place.suite.join("clients")).context("the clients' folder")?;
+    let sdks = Sdks::new(sdk::installed(), programs);
     let mut runner = match (&args.python, &args.edge) {
         (Some(python), Some(edge)) => {
             let rows = match &args.database_url {
@@ -204,6 +207,7 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
                 python: address(python)?,
                 edge: address(edge)?,
                 provider: Provider::start(args.provider_port.unwrap_or_default()).await.context("--provider-port")?,
+                sdks,
                 master_key,
                 canaries: canaries.clone(),
                 rows,
@@ -226,6 +230,7 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
                 python: managed.python(),
                 edge,
                 provider,
+                sdks,
                 master_key,
                 canaries: canaries.clone(),
                 rows: Some(Rows::connect(&managed.database_url()).await.context("postgres")?),

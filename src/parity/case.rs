@@ -9,6 +9,8 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::sdk::ClientCall;
+
 /// What is wrong with a case file.
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
@@ -27,8 +29,10 @@ pub struct Case {
     pub route: String,
     /// what could go wrong
     pub why: String,
-    /// at least one, sent one after the other
+    /// sent one after the other; none where a client drives the case
     pub requests: Vec<Request>,
+    /// a real client instead of requests
+    pub client: Option<ClientCall>,
     /// one per expected provider call
     pub answers: Vec<Answer>,
     pub expect: Expect,
@@ -42,6 +46,17 @@ impl Case {
     /// The file's name without `.yaml`.
     pub fn file(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// A case for each client it names, `<name>@<client>`; itself where it names none.
+    fn for_each_client(self) -> Vec<Case> {
+        let Some(call) = &self.client else { return vec![self] };
+        let with = |program: &String| Case {
+            name: format!("{}@{program}", self.name),
+            client: Some(ClientCall { programs: vec![program.clone()], ..call.clone() }),
+            ..self.clone()
+        };
+        call.programs.iter().map(with).collect()
     }
 }
 
@@ -211,6 +226,7 @@ struct File {
     why: String,
     request: Option<Request>,
     requests: Option<Vec<Request>>,
+    client: Option<ClientCall>,
     #[serde(default = "no_answers")]
     provider: Provider,
     expect: String,
@@ -239,11 +255,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
     if parsed.why.trim().is_empty() {
         return Err(invalid("why: says nothing".into()));
     }
-    let requests = match (parsed.request, parsed.requests) {
-        (Some(request), None) => vec![request],
-        (None, Some(requests)) if !requests.is_empty() => requests,
-        _ => return Err(invalid("request: give exactly one of `request` and a non-empty `requests`".into())),
+    let requests = match (parsed.request, parsed.requests, &parsed.client) {
+        (Some(request), None, None) => vec![request],
+        (None, Some(requests), None) if !requests.is_empty() => requests,
+        (None, None, Some(_)) => Vec::new(),
+        _ => return Err(invalid("request: give exactly one of `request`, a non-empty `requests` and `client`".into())),
     };
+    if let Some(complaint) = parsed.client.as_ref().and_then(ClientCall::complaint) {
+        return Err(invalid(complaint));
+    }
     for request in &requests {
         let bodies = [request.json.is_some(), request.body.is_some(), request.body_base64.is_some()];
         if bodies.iter().filter(|given| **given).count() > 1 {
@@ -278,6 +298,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         route: parsed.route,
         why: parsed.why,
         requests,
+        client: parsed.client,
         answers: parsed.provider.answers,
         expect,
         compare_bytes: matches!(parsed.compare, Some(Compare::Bytes)),
@@ -293,7 +314,7 @@ pub fn load(dir: &Path) -> Result<Vec<Case>, CaseError> {
         for file in sorted_entries(&folder).map_err(|e| read(&folder, e))? {
             if file.extension().is_some_and(|extension| extension == "yaml") {
                 let text = std::fs::read_to_string(&file).map_err(|e| read(&file, e))?;
-                cases.push(parse(&file, &text)?);
+                cases.extend(parse(&file, &text)?.for_each_client());
             }
         }
     }

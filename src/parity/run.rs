@@ -13,13 +13,14 @@ use serde_json::{Value, json};
 use super::{
     canary::Canaries,
     case::{Answer, Case, Key, KeyText, Request},
-    client::{Response, send},
+    client::{Response, key_text, send},
     http1::{Body, End, Head, elapsed_ms},
     normalise::{Context, normalise},
     observe,
     provider::Provider,
     redis::{self, Redis},
     rows::{MARKER, Rows},
+    sdk::{ClientCall, SdkError, Sdks, Seen},
     verdict::Observed,
 };
 use crate::secret::Secret;
@@ -37,6 +38,8 @@ pub enum RunError {
     NotFlushed,
     #[error("the edge's log: {0}")]
     Log(io::Error),
+    #[error("clients: {0}")]
+    Client(#[from] SdkError),
 }
 
 /// Keys that have not changed for so long are taken as final.
@@ -56,6 +59,7 @@ pub struct Runner {
     pub python: SocketAddr,
     pub edge: SocketAddr,
     pub provider: Provider,
+    pub sdks: Sdks,
     pub master_key: Secret,
     pub canaries: Canaries,
     pub rows: Option<Rows>,
@@ -172,9 +176,13 @@ impl Runner {
         };
         let started = Instant::now();
         self.provider.script(&case.answers);
+        let address = if on_edge { self.edge } else { self.python };
+        let seen = match &case.client {
+            Some(call) => Some(self.client(call, address).await?),
+            None => None,
+        };
         let mut responses = Vec::with_capacity(case.requests.len());
         for request in &case.requests {
-            let address = if on_edge { self.edge } else { self.python };
             match send(address, request, &self.master_key).await {
                 Ok(response) => responses.push(response),
                 // an edge that is gone is a difference, a Python gateway that is gone is no measure
@@ -193,10 +201,16 @@ impl Runner {
         if let (Some(tree), Value::Object(_)) = (tree.as_object_mut(), &keys) {
             tree.insert("redis".into(), keys);
         }
+        let mut served_by: Vec<_> =
+            responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect();
+        if let (Some(seen), Some(tree)) = (seen, tree.as_object_mut()) {
+            served_by = seen.served_by();
+            seen.put_into(tree);
+        }
         let mut observed = Observed {
             tree,
             raw: observe::raw(&responses, &calls),
-            served_by: responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect(),
+            served_by,
             millis,
             ..Observed::default()
         };
@@ -210,6 +224,12 @@ impl Runner {
             observed.leaks = self.leaks(case, log_from).map_err(RunError::Log)?;
         }
         Ok(observed)
+    }
+
+    /// What a real client sees of the gateway there.
+    async fn client(&mut self, call: &ClientCall, address: SocketAddr) -> Result<Seen, RunError> {
+        let key = Secret::new(key_text(&call.key.0, &self.master_key).unwrap_or_default());
+        Ok(self.sdks.call(call, &format!("http://{address}"), &key).await?)
     }
 
     /// `litellm_edge_declines_total` by reason; empty where the edge has no such metric.
