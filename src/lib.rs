@@ -10,6 +10,8 @@ pub mod cli;
 pub mod config;
 pub mod edge;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod json;
 pub mod manifest;
 pub mod parity;

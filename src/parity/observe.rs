@@ -3,13 +3,13 @@
 //! Pure. Header names are lower-case here, their values in order; case and order of headers are kept in [`Raw`].
 use std::io::Read;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{client::Response, http1::Head, provider::ProviderCall};
 
 /// What is recorded for reading, not compared.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Raw {
     /// header names of each answer, as sent
     pub response_headers: Vec<Vec<String>>,

@@ -191,7 +191,7 @@ impl Runner {
                 Err(source) => return Err(RunError::Python { address, source }),
             }
         }
-        let millis = elapsed_ms(started);
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut tree = Value::Null;
         if let (Some(redis), Some(before)) = (&mut self.redis, keys) {
             let after = settled(redis).await.map_err(RunError::Redis)?;
@@ -212,7 +212,8 @@ impl Runner {
             tree,
             raw: observe::raw(&responses, &calls),
             served_by,
-            millis,
+            millis: micros / 1000,
+            micros,
             ..Observed::default()
         };
         if on_edge {
