@@ -9,6 +9,8 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::sdk::ClientCall;
+
 /// What is wrong with a case file.
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
@@ -27,8 +29,10 @@ pub struct Case {
     pub route: String,
     /// what could go wrong
     pub why: String,
-    /// at least one, sent one after the other
+    /// sent one after the other; none where a client drives the case
     pub requests: Vec<Request>,
+    /// a real client instead of requests
+    pub client: Option<ClientCall>,
     /// one per expected provider call
     pub answers: Vec<Answer>,
     pub expect: Expect,
@@ -49,6 +53,17 @@ impl Case {
     /// A client of it leaves before its answer is complete.
     pub fn leaves(&self) -> bool {
         self.requests.iter().any(|request| request.client.is_some_and(Client::leaves))
+    }
+
+    /// A case for each client it names, `<name>@<client>`; itself where it names none.
+    fn for_each_client(self) -> Vec<Case> {
+        let Some(call) = &self.client else { return vec![self] };
+        let with = |program: &String| Case {
+            name: format!("{}@{program}", self.name),
+            client: Some(ClientCall { programs: vec![program.clone()], ..call.clone() }),
+            ..self.clone()
+        };
+        call.programs.iter().map(with).collect()
     }
 }
 
@@ -264,6 +279,7 @@ struct File {
     why: String,
     request: Option<Request>,
     requests: Option<Vec<Request>>,
+    client: Option<ClientCall>,
     #[serde(default = "no_answers")]
     provider: Provider,
     expect: String,
@@ -293,11 +309,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
     if parsed.why.trim().is_empty() {
         return Err(invalid("why: says nothing".into()));
     }
-    let requests = match (parsed.request, parsed.requests) {
-        (Some(request), None) => vec![request],
-        (None, Some(requests)) if !requests.is_empty() => requests,
-        _ => return Err(invalid("request: give exactly one of `request` and a non-empty `requests`".into())),
+    let requests = match (parsed.request, parsed.requests, &parsed.client) {
+        (Some(request), None, None) => vec![request],
+        (None, Some(requests), None) if !requests.is_empty() => requests,
+        (None, None, Some(_)) => Vec::new(),
+        _ => return Err(invalid("request: give exactly one of `request`, a non-empty `requests` and `client`".into())),
     };
+    if let Some(complaint) = parsed.client.as_ref().and_then(ClientCall::complaint) {
+        return Err(invalid(complaint));
+    }
     for request in &requests {
         let bodies = [request.json.is_some(), request.body.is_some(), request.body_base64.is_some()];
         if bodies.iter().filter(|given| **given).count() > 1 {
@@ -341,6 +361,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         route: parsed.route,
         why: parsed.why,
         requests,
+        client: parsed.client,
         answers: parsed.provider.answers,
         expect,
         config: parsed.config,
@@ -349,7 +370,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
     })
 }
 
-/// Reads every case below `dir`, in order of name.
+/// Reads every case below `dir`: those of requests in order of name, then those of clients.
 pub fn load(dir: &Path) -> Result<Vec<Case>, CaseError> {
     let read = |file: &Path, source| CaseError::Read { file: file.to_owned(), source };
     let mut cases = Vec::new();
@@ -362,10 +383,12 @@ pub fn load(dir: &Path) -> Result<Vec<Case>, CaseError> {
                     let message = format!("config: there is no configs/{name}.yaml beside the cases");
                     return Err(CaseError::Invalid { file, message });
                 }
-                cases.push(case);
+                cases.extend(case.for_each_client());
             }
         }
     }
+    // what LiteLLM still writes after a client has left must not fall into the keys of a case that compares them
+    cases.sort_by_key(|case| case.client.is_some());
     Ok(cases)
 }
 

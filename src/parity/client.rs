@@ -37,6 +37,16 @@ pub struct Response {
     pub head_ms: u64,
 }
 
+/// The key a request carries.
+pub fn key_text(key: &Key, master_key: &Secret) -> Option<String> {
+    match key {
+        Key::None => None,
+        Key::Master => Some(master_key.expose().to_owned()),
+        Key::Wrong => Some(WRONG_KEY.to_owned()),
+        Key::Raw(text) => Some(text.clone()),
+    }
+}
+
 /// The request's bytes.
 pub fn encode(request: &Request, master_key: &Secret) -> Vec<u8> {
     let body = match (&request.json, &request.body, &request.body_base64) {
@@ -49,13 +59,7 @@ pub fn encode(request: &Request, master_key: &Secret) -> Vec<u8> {
     let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
     add("accept", "*/*".into());
     add("user-agent", "parity/1".into());
-    let key = match &request.key.0 {
-        Key::None => None,
-        Key::Master => Some(master_key.expose().to_owned()),
-        Key::Wrong => Some(WRONG_KEY.to_owned()),
-        Key::Raw(text) => Some(text.clone()),
-    };
-    match (key, &request.key_header) {
+    match (key_text(&request.key.0, master_key), &request.key_header) {
         (Some(key), Some(name)) => add(name, key),
         (Some(key), None) => add("authorization", format!("Bearer {key}")),
         (None, _) => {}

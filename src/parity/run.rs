@@ -13,13 +13,14 @@ use serde_json::{Value, json};
 use super::{
     canary::Canaries,
     case::{Answer, Case, Key, KeyText, Request},
-    client::{Response, send},
+    client::{Response, key_text, send},
     http1::{End, elapsed_ms},
     normalise::{Context, normalise},
     observe,
     provider::Provider,
     redis::{self, Redis},
     rows::{MARKER, Rows},
+    sdk::{ClientCall, SdkError, Sdks, Seen},
     verdict::Observed,
 };
 use crate::secret::Secret;
@@ -37,6 +38,8 @@ pub enum RunError {
     NotFlushed,
     #[error("the edge's log: {0}")]
     Log(io::Error),
+    #[error("clients: {0}")]
+    Client(#[from] SdkError),
 }
 
 /// Keys that have not changed for so long are taken as final.
@@ -71,6 +74,7 @@ pub struct Runner {
     /// edges of cases with a `config` of their own, by its name
     pub configured: BTreeMap<String, Edge>,
     pub provider: Provider,
+    pub sdks: Sdks,
     pub master_key: Secret,
     pub canaries: Canaries,
     pub rows: Option<Rows>,
@@ -186,15 +190,20 @@ impl Runner {
         let edge = self.edge_of(case).clone();
         let before = if on_edge { self.counters(&edge).await } else { None };
         let log_from = log_length(&edge);
-        let keys = match &mut self.redis {
+        // a client's case compares no keys: the requests' cases do, and waiting for them to settle takes longer than all else
+        let keys = match self.redis.as_mut().filter(|_| case.client.is_none()) {
             Some(redis) => Some(redis.dump().await.map_err(RunError::Redis)?),
             None => None,
         };
         let started = Instant::now();
         self.provider.script(&case.answers);
+        let address = if on_edge { edge.address } else { self.python };
+        let seen = match &case.client {
+            Some(call) => Some(self.client(call, address).await?),
+            None => None,
+        };
         let mut responses = Vec::with_capacity(case.requests.len());
         for request in &case.requests {
-            let address = if on_edge { edge.address } else { self.python };
             match send(address, request, &self.master_key).await {
                 Ok(response) => responses.push(response),
                 // an edge that is gone is a difference, a Python gateway that is gone is no measure
@@ -216,10 +225,16 @@ impl Runner {
         if let (Some(tree), Value::Object(_)) = (tree.as_object_mut(), &keys) {
             tree.insert("redis".into(), keys);
         }
+        let mut served_by: Vec<_> =
+            responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect();
+        if let (Some(seen), Some(tree)) = (seen, tree.as_object_mut()) {
+            served_by = seen.served_by();
+            seen.put_into(tree);
+        }
         let mut observed = Observed {
             tree,
             raw: observe::raw(&responses, &calls),
-            served_by: responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect(),
+            served_by,
             millis: micros / 1000,
             micros,
             ..Observed::default()
@@ -227,7 +242,7 @@ impl Runner {
         if on_edge {
             let sent = if case.route == METRICS { 0 } else { case.requests.len() as u64 };
             let grown = self.growth(&edge, before.unwrap_or_default(), sent).await;
-            let counts = self.exclusive && case.route != METRICS;
+            let counts = self.exclusive && case.route != METRICS && case.client.is_none();
             observed.counted = grown.as_ref().map(|grown| grown.requests).filter(|_| counts);
             observed.declines = grown.unwrap_or_default().declines;
             observed.leaks = self.leaks(case, &edge, log_from).map_err(RunError::Log)?;
@@ -267,6 +282,12 @@ impl Runner {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// What a real client sees of the gateway there.
+    async fn client(&mut self, call: &ClientCall, address: SocketAddr) -> Result<Seen, RunError> {
+        let key = Secret::new(key_text(&call.key.0, &self.master_key).unwrap_or_default());
+        Ok(self.sdks.call(call, &format!("http://{address}"), &key).await?)
     }
 
     fn leaks(&self, case: &Case, edge: &Edge, from: u64) -> io::Result<Vec<String>> {
