@@ -8,7 +8,7 @@ export PATH := $(CACHE)/tools/bin:$(PATH)
 
 BINARY = $(CARGO_TARGET_DIR)/release/litellm-rust
 
-.PHONY: help build demo test lint unit parity evidence tools reference clean
+.PHONY: help build demo test lint unit parity evidence tools browser reference clean
 help:
 	@echo "make demo      build, start the real Python gateway, a provider and the edge; send traffic; compare and time"
 	@echo "make test      formatting, clippy, unit, integration and parity tests"
@@ -32,7 +32,10 @@ lint: tools
 	cargo fmt --all --check
 	cargo clippy --all-targets --locked -- -D warnings
 
-unit: tools
+browser:
+	@tools/ensure-browser.sh
+
+unit: tools browser
 	cargo test --locked
 
 parity: tools reference
