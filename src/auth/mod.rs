@@ -10,6 +10,7 @@ pub use record::Identity;
 
 use crate::{
     config::Snapshot,
+    faults::fault,
     routes::{Decline, Head},
 };
 
@@ -30,8 +31,15 @@ pub fn identify(head: &Head, snapshot: &Snapshot) -> Result<Caller, Decline> {
         return Err(Decline::CustomAuth);
     }
     let key = presented_key(head)?;
+    if fault!(KeyInLog) {
+        tracing::info!(key, "a key");
+    }
     // Python compares str by `secrets.compare_digest`, which refuses non-ASCII
-    if key.is_ascii() && master.matches(key) { Ok(Caller::Master) } else { Err(Decline::VirtualKey) }
+    if key.is_ascii() && (master.matches(key) || fault!(KeyNotChecked)) {
+        Ok(Caller::Master)
+    } else {
+        Err(Decline::VirtualKey)
+    }
 }
 
 /// The key by LiteLLM's precedence. Anything unusual (twice the same header, another scheme) is Python's to judge.
