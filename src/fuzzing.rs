@@ -240,7 +240,15 @@ fn admit(id: &str, path: &str, body: &[u8]) {
     let shared = SHARED.get_or_init(|| {
         let snapshot = Arc::new(load(CONFIG.as_bytes())?);
         let metrics = Metrics::new().ok()?;
-        Some((snapshot, Arc::new(Services { upstream: upstream::Client::new(), metrics, health: Arc::default() })))
+        Some((
+            snapshot,
+            Arc::new(Services {
+                upstream: upstream::Client::new(),
+                metrics,
+                health: Arc::default(),
+                control: crate::routes::Control::none(),
+            }),
+        ))
     });
     let Some((snapshot, services)) = shared else { panic!("the configuration of the target does not load") };
     let Some(route) = NATIVE_ROUTES.iter().find(|route| route.id == id) else { panic!("{id}") };
@@ -257,6 +265,7 @@ fn admit(id: &str, path: &str, body: &[u8]) {
         body: Bytes::copy_from_slice(body),
         snapshot: snapshot.clone(),
         services: services.clone(),
+        caller: crate::auth::Caller::Master,
         started: Instant::now(),
         now: SystemTime::UNIX_EPOCH,
     };

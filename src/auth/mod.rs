@@ -8,6 +8,8 @@ pub use directory::{Ages, Directory, Found};
 pub use hash::KeyHash;
 pub use record::Identity;
 
+use std::sync::Arc;
+
 use crate::{
     config::Snapshot,
     faults::fault,
@@ -15,10 +17,34 @@ use crate::{
 };
 
 /// An identified caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Caller {
+    /// the route asks for nobody
+    Nobody,
     /// LiteLLM's PROXY_ADMIN by master key
     Master,
+    /// a virtual key, not yet judged
+    Key(Arc<Identity>),
+    /// a key of LiteLLM's form that no row has
+    Unknown(KeyHash),
+}
+
+/// Looks up who presented a key; to be called after [`identify`] has said that it can be. The one place where the request
+/// path waits for Postgres, and only for a key that was not seen lately.
+pub async fn look_up(head: &Head, snapshot: &Snapshot, directory: &Directory) -> Result<Caller, Decline> {
+    let Some(master) = &snapshot.master_key else { return Err(Decline::MasterKeyUnset) };
+    let key = presented_key(head)?;
+    if key.is_ascii() && master.matches(key) {
+        return Ok(Caller::Master);
+    }
+    let (Some(url), true) = (&snapshot.database_url, key.starts_with("sk-")) else { return Err(Decline::VirtualKey) };
+    let hash = KeyHash::of(key);
+    match directory.find(url, hash).await {
+        Found::Known(identity) => Ok(Caller::Key(identity)),
+        Found::Unknown => Ok(Caller::Unknown(hash)),
+        // LiteLLM's own 503, in its own words
+        Found::Unavailable(_) => Err(Decline::VirtualKey),
+    }
 }
 
 /// The headers LiteLLM takes a key from, first present wins (proxy/auth/user_api_key_auth.py `get_api_key`).

@@ -44,6 +44,7 @@ fn ask_in(question: &AdmissionQuestion<'_>, env: Env) -> anyhow::Result<Option<S
         upstream: upstream::Client::new(),
         metrics: Metrics::new().context("metrics")?,
         health: Arc::default(),
+        control: crate::routes::Control::none(),
     };
     let call = Call {
         head: Arc::new(head),
@@ -52,6 +53,7 @@ fn ask_in(question: &AdmissionQuestion<'_>, env: Env) -> anyhow::Result<Option<S
         body: question.body.to_vec().into(),
         snapshot: snapshot.clone(),
         services: Arc::new(services),
+        caller: crate::auth::Caller::Master,
         started: Instant::now(),
         now: SystemTime::now(),
     };

@@ -1,5 +1,10 @@
 //! `litellm-rust [serve]`: reads the options, puts the parts together, runs the edge.
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -12,8 +17,9 @@ use crate::{
         decide::{AllPython, Decider},
     },
     manifest::{ManifestHandle, handle::ALL_PYTHON_ENV},
-    routes::{Decline, Services, table::NATIVE_ROUTES},
+    routes::{Control, Decline, Services, control, table::NATIVE_ROUTES},
     secret::Secret,
+    spend::ledger::Writer,
     telemetry::{self, LogFormat, Metrics, history::History},
     upstream,
 };
@@ -149,9 +155,15 @@ fn serve(mut options: Options) -> Result<()> {
     {
         options.python = Some(url.parse().context("routes.toml: python.url")?);
     }
-    let services =
-        Arc::new(Services { upstream: upstream::Client::watched(&metrics), metrics: metrics.clone(), health: Arc::default() });
-    let hooks = hooks(&config, manifest.as_ref(), &metrics);
+    let (control, writer) = Control::new(config.shared());
+    let services = Arc::new(Services {
+        upstream: upstream::Client::watched(&metrics),
+        metrics: metrics.clone(),
+        health: Arc::default(),
+        control,
+    });
+    let mut hooks = hooks(&config, manifest.as_ref(), &metrics);
+    run_control(&mut hooks, &services, writer, &config);
     let decider: Arc<dyn Decider> = match manifest {
         Some(manifest) => Arc::new(manifest),
         None => Arc::new(AllPython),
@@ -243,6 +255,30 @@ fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics:
         Box::pin(async move { history.run(&metrics).await })
     }));
     hooks
+}
+
+/// The io runtime learns that it is one, drives the spend writer, and writes what is left before the process ends.
+fn run_control(hooks: &mut Hooks, services: &Arc<Services>, writer: Writer, config: &Arc<ConfigHandle>) {
+    let (writer, io, config) = (Mutex::new(Some(writer)), services.control.io.clone(), config.clone());
+    hooks.background.push(Box::new(move || {
+        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (io, config) = (io.clone(), config.clone());
+        Box::pin(async move {
+            io.attach(tokio::runtime::Handle::current());
+            if let Some(writer) = writer {
+                writer.run(move || control::flush_every(&config.snapshot())).await;
+            }
+        })
+    }));
+    let ledger = services.control.ledger.clone();
+    hooks.flush.push(Box::new(move || {
+        let ledger = ledger.clone();
+        Box::pin(async move {
+            if !ledger.flush().await {
+                tracing::error!("spend of the last moments could not be written");
+            }
+        })
+    }));
 }
 
 fn reload_config(config: &ConfigHandle, metrics: &Metrics) {

@@ -121,6 +121,7 @@ pub(super) fn snapshot(
                 let text = node.value.as_str().map(|text| text.trim().to_ascii_lowercase());
                 node.value == Value::Bool(true) || text.as_deref() == Some("true")
             }),
+            spend_flush: number(&general, "proxy_batch_write_at").and_then(|s| Duration::try_from_secs_f64(s).ok()),
         },
         master_key: master_key.filter(|key| !key.is_empty()).map(Secret::new),
         other_names: groups.other_names || !aliases.is_empty(),

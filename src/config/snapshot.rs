@@ -170,10 +170,12 @@ pub struct Settings {
     pub call_id_in_error_body: bool,
     /// `general_settings.allow_requests_on_db_unavailable`: readiness stays 200 while the database is away
     pub ready_without_database: bool,
+    /// `general_settings.proxy_batch_write_at`: seconds between two writes of spend
+    pub spend_flush: Option<Duration>,
 }
 
 /// One immutable view of the configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// sha256 of the resolved configuration without secrets' values; shown by the status page
     pub digest: String,

@@ -24,6 +24,7 @@ use super::{
     state::Edge,
 };
 use crate::{
+    auth,
     error::{EdgeError, Failure},
     faults::fault,
     routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
@@ -180,8 +181,20 @@ impl Proxy {
         } else {
             Bytes::new()
         };
+        let caller = match route.needs_caller {
+            true => auth::look_up(&head, &snapshot, &edge.services.control.directory).await,
+            false => Ok(auth::Caller::Nobody),
+        };
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(reason) => {
+                self.decline(ctx, route, reason);
+                return Ok(if body.is_empty() { Way::Through } else { Way::Replay(replay::Body::Whole(body)) });
+            }
+        };
         let call = Call {
             head: Arc::new(head),
+            caller,
             params,
             policy,
             body: body.clone(),

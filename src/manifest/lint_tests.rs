@@ -153,6 +153,7 @@ fn a_route_behind_an_earlier_one_of_litellm_is_shadowed() {
         methods: &[http::Method::POST],
         paths: &["/{provider}/v1/files"],
         needs_body: false,
+        needs_caller: false,
         dialect: crate::error::Dialect::OpenAi,
         serves: "",
         declines: &[],

@@ -60,6 +60,7 @@ const fn row(id: &'static str, methods: &'static [Method], paths: &'static [&'st
         methods,
         paths,
         needs_body: false,
+        needs_caller: false,
         dialect: Dialect::OpenAi,
         serves: "",
         declines: &[],

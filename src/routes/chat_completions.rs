@@ -33,6 +33,7 @@ pub const CHAT_COMPLETIONS: NativeRoute = NativeRoute {
         "/openai/deployments/{model:path}/chat/completions",
     ],
     needs_body: true,
+    needs_caller: true,
     dialect: Dialect::OpenAi,
     serves: "provider openai and OpenAI-compatible api_bases: JSON and streaming, tools, images, reasoning fields",
     declines: &[

@@ -27,6 +27,7 @@ pub const MESSAGES: NativeRoute = NativeRoute {
     methods: &[Method::POST],
     paths: &["/v1/messages"],
     needs_body: true,
+    needs_caller: true,
     dialect: Dialect::Anthropic,
     serves: "provider anthropic, any api_base: JSON and streaming, tools, images, thinking, cache_control",
     declines: &[

@@ -11,6 +11,7 @@ pub const METRICS: NativeRoute = NativeRoute {
     methods: &[Method::GET],
     paths: &["/metrics"],
     needs_body: false,
+    needs_caller: false,
     dialect: Dialect::OpenAi,
     serves: "the edge's own metrics, unless LiteLLM serves its own there",
     declines: &[

@@ -2,6 +2,7 @@
 //! ([`NativeRoute::admit`]) and an execution that can no longer decline: so nothing is ever replayed to Python after
 //! a provider was called. It must never see a Pingora type.
 pub mod chat_completions;
+pub mod control;
 pub mod decline;
 pub mod doc;
 pub mod health;
@@ -12,6 +13,7 @@ pub mod models;
 pub mod native;
 pub mod table;
 
+pub use control::Control;
 pub use decline::Decline;
 pub use native::{
     Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy, Services,

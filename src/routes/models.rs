@@ -21,6 +21,7 @@ pub const MODELS: NativeRoute = NativeRoute {
     methods: &[Method::GET],
     paths: &["/v1/models", "/models"],
     needs_body: false,
+    needs_caller: false,
     dialect: Dialect::OpenAi,
     serves: "the OpenAI list of all model groups",
     declines: &[

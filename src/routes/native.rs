@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::Decline;
-use crate::{config::Snapshot, error::Dialect, telemetry::Metrics, upstream};
+use crate::{auth::Caller, config::Snapshot, error::Dialect, telemetry::Metrics, upstream};
 
 /// The head of a request, taken once: the same bytes are matched, authorised and forwarded.
 #[derive(Debug, Clone)]
@@ -60,6 +60,7 @@ pub struct Services {
     pub upstream: upstream::Client,
     pub metrics: Metrics,
     pub health: Arc<crate::store::Health>,
+    pub control: super::Control,
 }
 
 /// One request to a native route, with its body where [`NativeRoute::needs_body`].
@@ -72,6 +73,7 @@ pub struct Call {
     /// one consistent view of the configuration for the whole request
     pub snapshot: Arc<Snapshot>,
     pub services: Arc<Services>,
+    pub caller: Caller,
     pub started: Instant,
     /// wall clock at the start, for `created`
     pub now: SystemTime,
@@ -128,6 +130,8 @@ pub struct NativeRoute {
     /// LiteLLM's own path patterns; `{model:path}` spans slashes
     pub paths: &'static [&'static str],
     pub needs_body: bool,
+    /// whether the caller is looked up before `admit`
+    pub needs_caller: bool,
     pub dialect: Dialect,
     /// one line for the README's table: what is served
     pub serves: &'static str,

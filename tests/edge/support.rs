@@ -107,8 +107,12 @@ pub(crate) fn build_edge(
         database_url: None,
     };
     configure(&mut snapshot);
-    let services =
-        Services { upstream: upstream::Client::new(), metrics: Metrics::new().unwrap(), health: Arc::default() };
+    let services = Services {
+        upstream: upstream::Client::new(),
+        metrics: Metrics::new().unwrap(),
+        health: Arc::default(),
+        control: litellm_rust::routes::Control::none(),
+    };
     Edge::new(
         config,
         Arc::new(ArcSwap::from_pointee(snapshot)),

@@ -173,7 +173,9 @@ pub(super) fn call(snapshot: Snapshot, body: &Value, path_model: Option<&str>) -
             upstream: client(),
             metrics: crate::telemetry::Metrics::new().unwrap(),
             health: Arc::default(),
+            control: crate::routes::Control::none(),
         }),
+        caller: crate::auth::Caller::Master,
         started: Instant::now(),
         now: std::time::SystemTime::now(),
     }

@@ -174,6 +174,7 @@ pub(super) fn call(head: Head, body: impl Into<Bytes>, snapshot: Snapshot) -> Ca
         body: body.into(),
         snapshot: Arc::new(snapshot),
         services: Arc::clone(&SERVICES),
+        caller: crate::auth::Caller::Master,
         started: Instant::now(),
         now: SystemTime::now(),
     }
@@ -182,7 +183,12 @@ pub(super) fn call(head: Head, body: impl Into<Bytes>, snapshot: Snapshot) -> Ca
 /// One client for all: each test has a runtime of its own, but pooled connections are only met by who opened them.
 static SERVICES: LazyLock<Arc<Services>> = LazyLock::new(|| {
     let metrics = Metrics::new().unwrap();
-    Arc::new(Services { upstream: Client::new(), metrics, health: Arc::new(Health::default()) })
+    Arc::new(Services {
+        upstream: Client::new(),
+        metrics,
+        health: Arc::new(Health::default()),
+        control: crate::routes::Control::none(),
+    })
 });
 
 /// Both steps of admission.

@@ -1,9 +1,18 @@
 //! Writes one batch of spend in one transaction: all of it or nothing, so that a failed flush can be tried again without
 //! billing twice. Tables in a fixed order and rows in key order, as LiteLLM's own writer takes them.
-use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Executor, PgPool};
+use std::sync::Arc;
 
-use crate::spend::batch::{Batch, Entity, Sums};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres as Db, Transaction};
+
+use super::Postgres;
+use crate::{
+    config::Snapshot,
+    spend::{
+        batch::{Batch, Entity, Sums},
+        ledger::{Sink, Written},
+    },
+};
 
 /// Columns of `LiteLLM_SpendLogs` that a row gives, with their types.
 const LOG_COLUMNS: &[(&str, &str)] = &[
@@ -114,31 +123,68 @@ ON CONFLICT (date, model_group, model, custom_llm_provider, task_type) DO UPDATE
   successful_requests = t.successful_requests + EXCLUDED.successful_requests,
   failed_requests = t.failed_requests + EXCLUDED.failed_requests, updated_at = EXCLUDED.updated_at"#;
 
-/// Writes `batch`; `logs`: also the rows of `LiteLLM_SpendLogs` (`disable_spend_logs` is off).
-pub async fn write(pool: &PgPool, batch: &Batch, logs: bool) -> Result<(), sqlx::Error> {
+/// Postgres as the ledger writes to it; in the io runtime.
+pub struct SpendSink {
+    postgres: Postgres,
+    /// which database it is, at each flush
+    snapshot: Box<dyn Fn() -> Arc<Snapshot> + Send + Sync>,
+}
+
+impl SpendSink {
+    pub fn new(postgres: Postgres, snapshot: impl Fn() -> Arc<Snapshot> + Send + Sync + 'static) -> Self {
+        Self { postgres, snapshot: Box::new(snapshot) }
+    }
+
+    fn pool(&self) -> Option<PgPool> {
+        self.postgres.pool((self.snapshot)().database_url.as_ref()?).ok()
+    }
+}
+
+#[async_trait::async_trait]
+impl Sink for SpendSink {
+    async fn write(&self, batch: &Batch) -> Written {
+        let Some(pool) = self.pool() else { return Written::No };
+        let written = async {
+            let transaction = prepare(&pool, batch).await.map_err(|error| (error, Written::No))?;
+            transaction.commit().await.map_err(|error| {
+                // an answer, even a refusal, is known; silence is not
+                let known = matches!(error, sqlx::Error::Database(_));
+                (error, if known { Written::No } else { Written::Unknown })
+            })
+        };
+        match written.await {
+            Ok(()) => Written::Yes,
+            Err((error, written)) => {
+                let error = super::Unavailable::from(error);
+                tracing::error!(%error, records = batch.len(), "spend could not be written, it is kept for the next flush");
+                written
+            }
+        }
+    }
+
+    async fn was_written(&self, batch: &Batch) -> Option<bool> {
+        let (request_id, call_id) = batch.witness()?;
+        let sql = r#"SELECT 1 FROM "LiteLLM_SpendLogs" WHERE request_id = $1 AND litellm_call_id = $2"#;
+        let row = sqlx::query(sql).bind(request_id).bind(call_id).fetch_optional(&self.pool()?).await.ok()?;
+        Some(row.is_some())
+    }
+}
+
+/// Everything executed, nothing committed.
+async fn prepare(pool: &PgPool, batch: &Batch) -> Result<Transaction<'static, Db>, sqlx::Error> {
     let mut transaction = pool.begin().await?;
     // LiteLLM waits no longer for a row either (proxy/db/rollup_lock_timeout.py)
     transaction.execute("SET LOCAL lock_timeout = '5000ms'").await?;
-    for (sql, rows) in statements(batch, logs) {
+    for (sql, rows) in statements(batch) {
         // the text is put together from the constants above, nothing else
         sqlx::query(AssertSqlSafe(sql)).bind(rows.to_string()).execute(&mut *transaction).await?;
     }
-    transaction.commit().await
-}
-
-/// Whether the batch of that witness was written although its commit was not heard of.
-pub async fn was_written(pool: &PgPool, (request_id, call_id): &(String, String)) -> Result<bool, sqlx::Error> {
-    let sql = r#"SELECT 1 FROM "LiteLLM_SpendLogs" WHERE request_id = $1 AND litellm_call_id = $2"#;
-    let row = sqlx::query(sql).bind(request_id).bind(call_id).fetch_optional(pool).await?;
-    Ok(row.is_some())
+    Ok(transaction)
 }
 
 /// Every statement with its one parameter, in the order of execution; those without rows are left out.
-fn statements(batch: &Batch, logs: bool) -> Vec<(String, Value)> {
-    let mut all = Vec::new();
-    if logs {
-        all.push((insert_logs(), json!(batch.logs())));
-    }
+fn statements(batch: &Batch) -> Vec<(String, Value)> {
+    let mut all = vec![(insert_logs(), json!(batch.logs()))];
     let pair = |name: &str, sums: &std::collections::BTreeMap<(String, String), f64>| {
         json!(sums.iter().map(|((a, b), cost)| json!({name: a, "user": b, "cost": cost})).collect::<Vec<_>>())
     };
