@@ -25,6 +25,7 @@ const fn route(
     id: &'static str,
     paths: &'static [&'static str],
     needs_body: bool,
+    needs_caller: false,
     admit: fn(Call) -> Result<Execution, Decline>,
 ) -> NativeRoute {
     NativeRoute {
