@@ -15,6 +15,8 @@ mod hygiene;
 mod listener;
 mod native;
 mod passthrough;
+#[cfg(test)]
+mod path_table_tests;
 mod phases;
 mod python;
 mod replay;
