@@ -5,6 +5,7 @@
 //! [`client`] and [`provider`] (raw HTTP/1.1, so that framing, header case and cuts are seen and made), [`rows`],
 //! [`redis`], [`gateway`] (who answers there), [`managed`] (starting and stopping the parts), [`run`] (the phases),
 //! [`suite`] (a whole run), [`evidence`].
+pub mod base64;
 pub mod canary;
 pub mod case;
 pub mod client;
@@ -13,6 +14,8 @@ pub mod evidence;
 pub mod gateway;
 pub mod http1;
 pub mod managed;
+#[cfg(feature = "faults")]
+pub mod mutants;
 pub mod normalise;
 pub mod observe;
 pub mod provider;
