@@ -166,3 +166,25 @@ async def compare(stack, data, method="GET", timeout=20.0):
         return edge, [], False
     moving = {line.split(":")[0] for line in fuzz_both.differs(tree(one, known), tree(two, known))}
     return edge, [line for line in found if line.split(":")[0] not in moving], bool(moving)
+
+
+async def prove(stack):
+    """Sees that the comparison can see: one answer, changed at one place each time."""
+    data = request("GET", "/v1/model/info", [("authorization", f"Bearer {stack.key}")])
+    answer = await exchange(stack.python, data, 20.0)
+    right = tree(answer, "")
+    if answer.status != 200 or not answer.body:
+        raise SystemExit(f"the Python gateway does not answer: {answer.status} {answer.how}")
+    wrong = [
+        Answer(201, answer.headers, answer.body, answer.how),
+        Answer(200, answer.headers, answer.body, "cut"),
+        Answer(200, answer.headers + [("x-more", "1")], answer.body, answer.how),
+        Answer(200, [pair for pair in answer.headers if pair[0].lower() != "content-type"], answer.body, answer.how),
+        Answer(200, answer.headers, answer.body.replace(b"model_name", b"model_nam", 1), answer.how),
+        Answer(200, answer.headers, answer.body[:-1], answer.how),
+    ]
+    for other in wrong:
+        if not fuzz_both.differs(tree(other, ""), right):
+            raise SystemExit("the comparison does not see a changed answer")
+    if fuzz_both.differs(tree(answer, ""), right):
+        raise SystemExit("the comparison sees a difference in the same answer")

@@ -24,6 +24,7 @@ async def run(args, stack):
     server = await asyncio.start_server(provider.serve, "127.0.0.1", stack.provider_port, limit=1 << 26)
     bad = []
     async with server:
+        await both.prove(stack)
         if args.targets:
             started = time.monotonic()
             asked, found = await tricky_targets.run(stack, args.targets, args.seed)
