@@ -376,6 +376,11 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        if response.status == StatusCode::INTERNAL_SERVER_ERROR
+            && let Some(python) = &self.0.python
+        {
+            python.distrust_pooled();
+        }
         response.insert_header(passthrough::EDGE_HEADER, "python")
     }
 
