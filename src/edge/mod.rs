@@ -16,6 +16,8 @@ mod listener;
 mod native;
 mod page;
 mod passthrough;
+#[cfg(test)]
+mod path_table_tests;
 mod phases;
 mod python;
 mod replay;

@@ -388,6 +388,11 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         ctx.record.first_byte = Some(Instant::now());
+        if response.status == StatusCode::INTERNAL_SERVER_ERROR
+            && let Some(python) = &self.0.python
+        {
+            python.distrust_pooled();
+        }
         response.insert_header(passthrough::EDGE_HEADER, "python")
     }
 

@@ -9,6 +9,8 @@ pub mod base64;
 pub mod canary;
 pub mod case;
 pub mod client;
+#[cfg(test)]
+mod coverage_tests;
 pub mod diff;
 pub mod evidence;
 pub mod gateway;
