@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -29,8 +29,15 @@ use pingora::{
 use tokio::io::AsyncReadExt;
 
 use super::{phases::Proxy, state::EdgeConfig};
+use crate::telemetry::Metrics;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What one HTTP/2 stream may have waiting for its client; h2's own 400 KiB are 40 MiB a connection.
+const SEND_BUFFER: usize = 64 << 10;
+/// Streams of one connection that the edge resets for their client's mistakes before it ends the connection; h2's own
+/// bound is 1024. (A client that makes the server reset: "MadeYouReset".)
+const RESETS: usize = 128;
 
 /// Takes new connections and hands them on by what they speak.
 pub(super) struct Front {
@@ -38,6 +45,46 @@ pub(super) struct Front {
     http2: Arc<Spoken>,
     /// how long a connection may stay silent before its first request
     patience: Duration,
+    seats: Seats,
+}
+
+/// How many connections there may be. Each costs memory before its client has shown a key, so only their number bounds it.
+struct Seats {
+    most: usize,
+    taken: Arc<AtomicUsize>,
+    /// the log has said that it is full
+    said: AtomicBool,
+    metrics: Metrics,
+}
+
+/// One connection's place, for as long as it is open.
+struct Seat {
+    taken: Arc<AtomicUsize>,
+    gauge: prometheus::IntGauge,
+}
+
+impl Seats {
+    fn take(&self) -> Option<Seat> {
+        let free = |taken: usize| (taken < self.most).then_some(taken + 1);
+        if self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).is_err() {
+            self.metrics.connections_refused.with_label_values(&[] as &[&str]).inc();
+            if !self.said.swap(true, Ordering::Relaxed) {
+                tracing::warn!(most = self.most, "no more client connections are taken: see --max-connections");
+            }
+            return None;
+        }
+        self.said.store(false, Ordering::Relaxed);
+        let gauge = self.metrics.connections.clone();
+        gauge.inc();
+        Some(Seat { taken: self.taken.clone(), gauge })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(1, Ordering::AcqRel);
+        self.gauge.dec();
+    }
 }
 
 /// The one proxy, told beforehand what is spoken.
@@ -67,7 +114,12 @@ pub(super) fn head_is_read() {
 }
 
 impl Front {
-    pub(super) fn new(proxy: HttpProxy<Proxy>, options: &HttpServerOptions, config: &EdgeConfig) -> Self {
+    pub(super) fn new(
+        proxy: HttpProxy<Proxy>,
+        options: &HttpServerOptions,
+        config: &EdgeConfig,
+        metrics: &Metrics,
+    ) -> Self {
         let proxy = Arc::new(proxy);
         let patience = config.client_idle_timeout;
         let limits = Limits {
@@ -80,13 +132,20 @@ impl Front {
             options.h2c = h2c;
             Arc::new(Spoken { proxy: proxy.clone(), options, limits })
         };
-        Self { http1: spoken(false), http2: spoken(true), patience }
+        let seats = Seats {
+            most: config.max_connections,
+            taken: Arc::default(),
+            said: AtomicBool::new(false),
+            metrics: metrics.clone(),
+        };
+        Self { http1: spoken(false), http2: spoken(true), patience, seats }
     }
 }
 
 #[async_trait]
 impl ServerApp for Front {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _seat = self.seats.take()?;
         if !(*stream).as_any().is::<l4::stream::Stream>() {
             return self.http1.process_new(stream, shutdown).await; // TLS: ALPN has said
         }
@@ -142,7 +201,10 @@ impl HttpServerApp for Spoken {
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        Some(default_h2_options())
+        // 64 KiB of header fields, 100 streams at a time
+        let mut options = default_h2_options();
+        options.max_send_buffer_size(SEND_BUFFER).max_local_error_reset_streams(Some(RESETS));
+        Some(options)
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {

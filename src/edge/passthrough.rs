@@ -5,7 +5,7 @@
 //! - hop-by-hop headers and those that `Connection` names are dropped; `Connection: keep-alive|close` is the edge's own
 //! - headers of the same name are moved together, behind the first of them; the last header takes the place of a dropped one
 //! - `Date` of an answer is the edge's; an answer without length becomes chunked; trailers are dropped
-//! - a fragment (`#...`) in the target is dropped; from h2, header names are lower-case and `:authority` becomes `Host`
+//! - from h2, header names are lower-case and `:authority` becomes `Host`
 //! - `x-litellm-edge` is stripped from requests and set on answers
 //! - `X-Forwarded-*` by [`ForwardedHeaders`]
 //!

@@ -17,6 +17,10 @@ pub struct Metrics {
     pub provider: HistogramVec,
     /// requests being answered; label: side
     pub in_flight: IntGaugeVec,
+    /// open client connections
+    pub connections: IntGauge,
+    /// client connections closed at once because `--max-connections` were open
+    pub connections_refused: IntCounterVec,
     /// failures towards Python; label: kind (`unreachable`|`timeout`|`cut`|`starting`)
     pub python_errors: IntCounterVec,
     /// 1 while Python answers its health check
@@ -64,6 +68,12 @@ impl Metrics {
             duration: histogram("litellm_edge_request_seconds", "whole request", &["route", "side"])?,
             provider: histogram("litellm_edge_provider_seconds", "wait for the provider's first byte", &["route"])?,
             in_flight,
+            connections: gauge("litellm_edge_connections", "open client connections")?,
+            connections_refused: counter(
+                "litellm_edge_connections_refused_total",
+                "client connections closed at once because --max-connections were open",
+                &[],
+            )?,
             python_errors: counter(
                 "litellm_edge_python_errors_total",
                 "failures towards the Python gateway",
