@@ -21,8 +21,11 @@ use crate::{
     upstream,
 };
 
+/// Must not panic, whatever the bytes.
+pub type Target = fn(&[u8]);
+
 /// Name (also of its corpus folder `fuzz/corpus/<name>`) and target.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("routes_toml", routes_toml),
     ("config_yaml", config_yaml),
     ("host_and_path", host_and_path),

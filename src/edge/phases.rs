@@ -373,10 +373,11 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         _: &mut Ctx,
     ) -> pingora::Result<()> {
+        passthrough::sound(response, session.is_upgrade_req())?;
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }

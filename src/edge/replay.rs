@@ -5,7 +5,7 @@
 //! and raw bytes stay raw. Differs from the pass-through in that `Expect` is dropped (the edge has said 100 already).
 //! It must never be entered once an execution has begun.
 use bytes::Bytes;
-use http::{HeaderName, Version, header};
+use http::{HeaderName, StatusCode, Version, header};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -18,7 +18,7 @@ use pingora::{
 
 use super::{
     native::Watch,
-    passthrough::{EDGE_HEADER, adapt_request},
+    passthrough::{EDGE_HEADER, adapt_request, sound},
     state::Edge,
     tunnel::{Opened, open},
 };
@@ -147,8 +147,13 @@ const HOP_BY_HOP: [&str; 11] = [
 /// One piece of the answer as the pass-through would hand it on, and whether it was the last.
 fn answer(session: &Session, task: HttpTask) -> pingora::Result<(Option<HttpTask>, bool)> {
     Ok(match task {
-        HttpTask::Header(head, _) if head.status.is_informational() => (None, false),
+        HttpTask::Header(head, _)
+            if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS =>
+        {
+            (None, false)
+        }
         HttpTask::Header(mut head, end) => {
+            sound(&head, false)?; // a WebSocket's handshake is never replayed
             mark(session, &mut head, end)?;
             (Some(HttpTask::Header(head, end)), end)
         }
