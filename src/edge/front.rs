@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use pingora::{
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
     protocols::{
-        Stream,
+        ALPN, Stream,
         http::{
             ServerSession,
             v2::server::{H2Options, default_h2_options},
@@ -28,8 +28,7 @@ use pingora::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::{phases::Proxy, state::EdgeConfig};
-use crate::telemetry::Metrics;
+use super::{phases::Proxy, state::Edge};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -43,48 +42,11 @@ const RESETS: usize = 128;
 pub(super) struct Front {
     http1: Arc<Spoken>,
     http2: Arc<Spoken>,
+    edge: Arc<Edge>,
     /// how long a connection may stay silent before its first request
     patience: Duration,
-    seats: Seats,
-}
-
-/// How many connections there may be. Each costs memory before its client has shown a key, so only their number bounds it.
-struct Seats {
-    most: usize,
-    taken: Arc<AtomicUsize>,
-    /// the log has said that it is full
-    said: AtomicBool,
-    metrics: Metrics,
-}
-
-/// One connection's place, for as long as it is open.
-struct Seat {
-    taken: Arc<AtomicUsize>,
-    gauge: prometheus::IntGauge,
-}
-
-impl Seats {
-    fn take(&self) -> Option<Seat> {
-        let free = |taken: usize| (taken < self.most).then_some(taken + 1);
-        if self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).is_err() {
-            self.metrics.connections_refused.with_label_values(&[] as &[&str]).inc();
-            if !self.said.swap(true, Ordering::Relaxed) {
-                tracing::warn!(most = self.most, "no more client connections are taken: see --max-connections");
-            }
-            return None;
-        }
-        self.said.store(false, Ordering::Relaxed);
-        let gauge = self.metrics.connections.clone();
-        gauge.inc();
-        Some(Seat { taken: self.taken.clone(), gauge })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.taken.fetch_sub(1, Ordering::AcqRel);
-        self.gauge.dec();
-    }
+    /// the log has said that there are `--max-connections`
+    full_said: AtomicBool,
 }
 
 /// The one proxy, told beforehand what is spoken.
@@ -114,13 +76,9 @@ pub(super) fn head_is_read() {
 }
 
 impl Front {
-    pub(super) fn new(
-        proxy: HttpProxy<Proxy>,
-        options: &HttpServerOptions,
-        config: &EdgeConfig,
-        metrics: &Metrics,
-    ) -> Self {
+    pub(super) fn new(proxy: HttpProxy<Proxy>, options: &HttpServerOptions, edge: Arc<Edge>) -> Self {
         let proxy = Arc::new(proxy);
+        let config = &edge.config;
         let patience = config.client_idle_timeout;
         let limits = Limits {
             head: patience + config.client_head_timeout,
@@ -132,26 +90,40 @@ impl Front {
             options.h2c = h2c;
             Arc::new(Spoken { proxy: proxy.clone(), options, limits })
         };
-        let seats = Seats {
-            most: config.max_connections,
-            taken: Arc::default(),
-            said: AtomicBool::new(false),
-            metrics: metrics.clone(),
-        };
-        Self { http1: spoken(false), http2: spoken(true), patience, seats }
+        Self { http1: spoken(false), http2: spoken(true), edge, patience, full_said: AtomicBool::new(false) }
     }
 }
 
 #[async_trait]
 impl ServerApp for Front {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let _seat = self.seats.take()?;
+        let _connected = self.edge.drain.connect();
+        let metrics = &self.edge.services.metrics;
+        // each costs memory before its client has shown a key, so only their number bounds it
+        let most = self.edge.config.max_connections;
+        if self.edge.drain.connections() > most {
+            metrics.connections_refused.inc();
+            if !self.full_said.swap(true, Ordering::Relaxed) {
+                tracing::warn!(most, "no more client connections are taken: see --max-connections");
+            }
+            return None;
+        }
+        self.full_said.store(false, Ordering::Relaxed);
         if !(*stream).as_any().is::<l4::stream::Stream>() {
-            return self.http1.process_new(stream, shutdown).await; // TLS: ALPN has said
+            // TLS: ALPN has said
+            match stream.selected_alpn_proto() {
+                Some(ALPN::H2) => metrics.accepted_http2.inc(),
+                _ => metrics.accepted_http1.inc(),
+            }
+            return self.http1.process_new(stream, shutdown).await;
         }
         let mut stream = stream.into_any().downcast::<l4::stream::Stream>().ok()?;
         let http2 = tokio::time::timeout(self.patience, speaks_http2(&mut stream)).await.ok()??;
-        let app = if http2 { &self.http2 } else { &self.http1 };
+        let (app, accepted) = match http2 {
+            true => (&self.http2, &metrics.accepted_http2),
+            false => (&self.http1, &metrics.accepted_http1),
+        };
+        accepted.inc();
         app.process_new(stream, shutdown).await
     }
 

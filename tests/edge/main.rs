@@ -2,6 +2,9 @@
 //! promise has a test. One target, so that it is linked once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../support/browser.rs"]
+mod browser;
+mod browser_works;
 mod child;
 mod corpus;
 mod failures;

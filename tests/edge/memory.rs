@@ -97,14 +97,14 @@ fn hundreds_of_slow_large_and_silent_clients_cost_what_is_stated() {
 fn a_connection_over_the_limit_is_closed_at_once_and_one_that_ends_makes_room() {
     let python = FakePython::start(|_, stream| stream.write_all(ok("fine").as_bytes()).is_ok());
     let edge = start_edge(Some(python.port), |config| config.max_connections = 5);
-    let taken = || edge.edge.services.metrics.connections.get();
+    let taken = || edge.edge.drain.connections();
     eventually(Duration::from_secs(5), "the connections of the start are over", || taken() == 0);
     let mut held: Vec<Client> = (0..5).map(|_| Client::to(edge.port)).collect();
     eventually(Duration::from_secs(5), "all seats are taken", || taken() == 5);
     let mut refused = TcpStream::connect(("127.0.0.1", edge.port)).unwrap();
     refused.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     assert!(matches!(refused.read(&mut [0; 1]), Ok(0) | Err(_)), "closed without a word");
-    assert_eq!(edge.edge.services.metrics.connections_refused.with_label_values(&[] as &[&str]).get(), 1);
+    assert_eq!(edge.edge.services.metrics.connections_refused.get(), 1);
     // those that are in are served
     for client in &mut held {
         client.send("GET /x HTTP/1.1\r\nhost: edge\r\n\r\n");
