@@ -74,6 +74,9 @@ pub(super) struct Options {
     /// Bytes of all such bodies together
     #[arg(long, env = "LITELLM_EDGE_BODY_BUDGET", default_value_t = 256 << 20, value_name = "BYTES")]
     body_budget: usize,
+    /// Client connections at a time: one more is closed at once; and requests in flight: one more gets a 503
+    #[arg(long, env = "LITELLM_EDGE_MAX_CONNECTIONS", default_value_t = 10_000, value_name = "N")]
+    max_connections: usize,
     /// How long an unused client connection is kept
     #[arg(long, env = "LITELLM_EDGE_CLIENT_IDLE_TIMEOUT", default_value = "75s", value_parser = duration)]
     client_idle_timeout: Duration,
@@ -149,8 +152,11 @@ fn serve(mut options: Options) -> Result<()> {
     {
         options.python = Some(url.parse().context("routes.toml: python.url")?);
     }
-    let services =
-        Arc::new(Services { upstream: upstream::Client::watched(&metrics), metrics: metrics.clone(), health: Arc::default() });
+    let services = Arc::new(Services {
+        upstream: upstream::Client::watched(&metrics),
+        metrics: metrics.clone(),
+        health: Arc::default(),
+    });
     let hooks = hooks(&config, manifest.as_ref(), &metrics);
     let decider: Arc<dyn Decider> = match manifest {
         Some(manifest) => Arc::new(manifest),
@@ -276,6 +282,7 @@ fn edge_config(options: Options) -> EdgeConfig {
         },
         max_native_body: options.max_native_body,
         body_budget: options.body_budget,
+        max_connections: options.max_connections,
         client_idle_timeout: options.client_idle_timeout,
         client_head_timeout: options.client_head_timeout,
         client_read_timeout: options.client_read_timeout,

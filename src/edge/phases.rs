@@ -239,9 +239,10 @@ impl Proxy {
         let request = session.req_header();
         let target = hygiene::target(request.raw_path());
         let (path, query, matchable) = (target.path.into_owned(), target.query.map(str::to_owned), target.matchable);
-        let checked = hygiene::check(request.version, &request.method, request.raw_path(), &request.headers, || {
-            session.as_http1().map(|h1| h1.get_headers_raw_bytes())
-        });
+        let authority = request.uri.authority().map(http::uri::Authority::as_str);
+        let raw_head = || session.as_http1().map(|h1| h1.get_headers_raw_bytes());
+        let checked =
+            hygiene::check(request.version, &request.method, request.raw_path(), authority, &request.headers, raw_head);
         ctx.record.method = request.method.clone();
         ctx.record.path = path;
         if let Err(what) = checked {
@@ -274,6 +275,12 @@ impl Proxy {
             };
             let reply = admin::answer(&head, &body, edge);
             native::write(session, ctx, native::Watch::default(), reply, Side::Edge).await?;
+            return Ok(true);
+        }
+        // an HTTP/1.1 connection has one request in flight; one of HTTP/2 must not have a hundred times its share of memory
+        if edge.drain.in_flight() > edge.config.max_connections {
+            session.set_keepalive(None);
+            self.refuse(session, ctx, EdgeError::Busy).await?;
             return Ok(true);
         }
         let way = if matchable && !session.is_upgrade_req() {
@@ -380,10 +387,11 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
+        passthrough::sound(response, session.is_upgrade_req())?;
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }

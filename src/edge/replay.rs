@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderName, Version, header};
+use http::{HeaderName, StatusCode, Version, header};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -20,8 +20,8 @@ use pingora::{
 
 use super::{
     native::Watch,
+    passthrough::{EDGE_HEADER, adapt_request, sound},
     phases::Ctx,
-    passthrough::{EDGE_HEADER, adapt_request},
     state::Edge,
     tunnel::{Opened, open},
 };
@@ -155,8 +155,13 @@ const HOP_BY_HOP: [&str; 11] = [
 /// One piece of the answer as the pass-through would hand it on, and whether it was the last.
 fn answer(session: &Session, task: HttpTask) -> pingora::Result<(Option<HttpTask>, bool)> {
     Ok(match task {
-        HttpTask::Header(head, _) if head.status.is_informational() => (None, false),
+        HttpTask::Header(head, _)
+            if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS =>
+        {
+            (None, false)
+        }
         HttpTask::Header(mut head, end) => {
+            sound(&head, false)?; // a WebSocket's handshake is never replayed
             mark(session, &mut head, end)?;
             (Some(HttpTask::Header(head, end)), end)
         }

@@ -62,6 +62,8 @@ pub struct EdgeConfig {
     pub max_native_body: usize,
     /// bytes of all such bodies together; beyond it candidates go to Python unread
     pub body_budget: usize,
+    /// client connections at a time, one more is closed at once; and requests in flight, one more gets a 503
+    pub max_connections: usize,
     /// how long an unused client connection is kept
     pub client_idle_timeout: Duration,
     /// the longest wait for a request's head, besides `client_idle_timeout` for its first byte
@@ -101,6 +103,7 @@ impl Default for EdgeConfig {
             forwarded: ForwardedHeaders::default(),
             max_native_body: 32 << 20,
             body_budget: 256 << 20,
+            max_connections: 10_000,
             client_idle_timeout: Duration::from_secs(75),
             client_head_timeout: Duration::from_secs(30),
             client_read_timeout: Duration::from_secs(60),

@@ -97,6 +97,8 @@ table! {
         "open client connections";
     ACCEPTED = Counter "litellm_edge_connections_total" ["protocol"]
         "client connections by what they speak: http1 or http2";
+    CONNECTIONS_REFUSED = Counter "litellm_edge_connections_refused_total" []
+        "client connections closed at once because --max-connections were open";
     BODY_MEMORY = Gauge "litellm_edge_body_memory_bytes" []
         "bytes of request bodies held in memory for native candidates";
     BODY_BUDGET = Gauge "litellm_edge_body_budget_bytes" []
