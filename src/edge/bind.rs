@@ -29,10 +29,7 @@ impl Decider for ManifestHandle {
 }
 
 /// `GET /edge/routes` and `POST /edge/switch`. `config_refused`: why config.yaml as it is now is not in force.
-pub fn manifest_pages(
-    manifest: &ManifestHandle,
-    config_refused: ConfigRefused,
-) -> Vec<AdminRoute> {
+pub fn manifest_pages(manifest: &ManifestHandle, config_refused: ConfigRefused) -> Vec<AdminRoute> {
     let (shown, turned) = (manifest.clone(), manifest.clone());
     vec![
         AdminRoute {

@@ -23,11 +23,13 @@ mod reply;
 mod state;
 mod status;
 mod tunnel;
+mod upgrade;
 mod version;
 
 pub use bind::manifest_pages;
 pub use decide::{Decider, Decision};
 pub use listener::{Signals, StartError, run};
 pub use python::{PythonAddress, PythonTarget};
-pub use status::{ConfigRefused, status_pages};
 pub use state::{Edge, EdgeConfig, ForwardedHeaders, Hooks, Task, TlsFiles};
+pub use status::{ConfigRefused, status_pages};
+pub use upgrade::UpgradeError;

@@ -20,8 +20,8 @@ use pingora::{
 
 use super::{
     native::Watch,
-    phases::Ctx,
     passthrough::{EDGE_HEADER, adapt_request},
+    phases::Ctx,
     state::Edge,
     tunnel::{Opened, open},
 };

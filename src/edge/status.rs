@@ -152,7 +152,8 @@ fn with_traffic(edge: &Edge, mut routes: Vec<Value>, history: &History) -> (Vec<
     }
     let seen = metrics.seen_routes();
     let others = seen.iter().filter(|route| !listed.iter().any(|id| id == route.id()));
-    let others = others.map(|route| json!({ "id": route.id(), "note": note(route.id()), "traffic": traffic(route, history) }));
+    let others =
+        others.map(|route| json!({ "id": route.id(), "note": note(route.id()), "traffic": traffic(route, history) }));
     (routes, others.collect())
 }
 

@@ -212,7 +212,9 @@ impl ManifestHandle {
     pub(super) fn measure(&self, metrics: &Metrics, now: SystemTime) {
         let (manifest, all_python, python) = (self.load(), self.all_python(), self.python_version());
         // a route that has left the file leaves the metrics as well
-        [&metrics.route_wanted, &metrics.route_native, &metrics.evidence_fresh].iter().for_each(|gauges| gauges.reset());
+        [&metrics.route_wanted, &metrics.route_native, &metrics.evidence_fresh]
+            .iter()
+            .for_each(|gauges| gauges.reset());
         metrics.evidence_age.reset();
         metrics.evidence_max_age.set(manifest.file.max_age.as_secs_f64());
         for entry in manifest.entries.iter().filter(|entry| entry.native_route().is_some()) {

@@ -4,10 +4,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use prometheus::{
-    Counter, Gauge,
-    core::Collector,
-};
+use prometheus::{Counter, Gauge, core::Collector};
 
 use super::metrics::table::{self, Meta};
 
