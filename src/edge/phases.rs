@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     error::{EdgeError, Failure},
+    faults::fault,
     routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
     telemetry::{
         access_log::{Label, Record, Side},
@@ -202,8 +203,10 @@ impl Proxy {
 
     fn decline(&self, ctx: &mut Ctx, route: &'static NativeRoute, reason: Decline) {
         ctx.record.decline = Some(reason);
-        let metrics = &self.0.services.metrics;
-        metrics.route(route.id).declined(metrics, reason);
+        if !fault!(DeclineNotCounted) {
+            let metrics = &self.0.services.metrics;
+            metrics.route(route.id).declined(metrics, reason);
+        }
         self.0.decider.declined(route, reason);
     }
 
@@ -236,7 +239,7 @@ impl Proxy {
         let request = session.req_header();
         let target = hygiene::target(request.raw_path());
         let (path, query, matchable) = (target.path.into_owned(), target.query.map(str::to_owned), target.matchable);
-        let checked = hygiene::check(request.version, &request.method, &request.headers, || {
+        let checked = hygiene::check(request.version, &request.method, request.raw_path(), &request.headers, || {
             session.as_http1().map(|h1| h1.get_headers_raw_bytes())
         });
         ctx.record.method = request.method.clone();

@@ -2,7 +2,7 @@
 //! the measure of noise. Noise is never masked: a path that moves by itself needs an entry in tolerated.toml too.
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
@@ -22,13 +22,17 @@ pub struct Observed {
     pub served_by: Vec<Option<String>>,
     /// growth of `litellm_edge_declines_total` by reason
     pub declines: BTreeMap<String, u64>,
+    /// growth of `litellm_edge_requests_total`; `None`: not asked
+    pub counted: Option<u64>,
     /// names (never values) of the canaries seen in the edge's log
     pub leaks: Vec<String>,
     pub millis: u64,
+    /// the same, finer
+    pub micros: u64,
 }
 
 /// What became of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Passed,
@@ -38,7 +42,7 @@ pub enum Outcome {
 }
 
 /// A difference and what is made of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Judged {
     #[serde(flatten)]
     pub difference: Difference,
@@ -48,7 +52,7 @@ pub struct Judged {
 }
 
 /// One case's verdict.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CaseResult {
     pub name: String,
     pub route: String,
@@ -59,8 +63,16 @@ pub struct CaseResult {
     pub recorded: Vec<Difference>,
     pub python: Raw,
     pub edge: Raw,
-    /// of the three phases
+    /// `native`, `passed` or `declined:<reason>`
+    #[serde(default)]
+    pub expect: String,
+    /// the edge's counted reasons
+    #[serde(default)]
+    pub declines: BTreeMap<String, u64>,
+    /// of the three phases, from the first byte sent to the last one received
     pub millis: [u64; 3],
+    #[serde(default)]
+    pub micros: [u64; 3],
     /// the first look was disturbed by what arrived late; this is the second
     pub repeated: bool,
 }
@@ -114,7 +126,10 @@ pub fn judge(case: &Case, python: &Observed, noise: &Observed, edge: &Observed, 
         recorded,
         python: python.raw.clone(),
         edge: edge.raw.clone(),
+        expect,
+        declines: edge.declines.clone(),
         millis: [python.millis, noise.millis, edge.millis],
+        micros: [python.micros, noise.micros, edge.micros],
         repeated: false,
     }
 }
@@ -134,10 +149,14 @@ fn expectation(case: &Case, edge: &Observed) -> Vec<Difference> {
     }
     let wanted = match &case.expect {
         Expect::Native | Expect::Passed => BTreeMap::new(),
-        Expect::Declined(reason) => BTreeMap::from([(reason.clone(), case.requests.len() as u64)]),
+        Expect::Declined(reason) => BTreeMap::from([(reason.clone(), edge.served_by.len() as u64)]),
     };
     if edge.declines != wanted {
         found.push(value("expect.declines", json!(wanted), json!(edge.declines)));
+    }
+    let sent = case.requests.len() as u64;
+    if let Some(counted) = edge.counted.filter(|counted| *counted != sent) {
+        found.push(value("expect.counted", sent.into(), counted.into()));
     }
     found
 }
@@ -191,6 +210,15 @@ mod tests {
         assert_eq!(judged(&case("'declined:field'"), &declined), Outcome::Failed);
         let silent = Observed { served_by: vec![None], ..same.clone() };
         assert_eq!(judged(&case("native"), &silent), Outcome::Failed);
+    }
+
+    #[test]
+    fn a_request_that_is_not_counted_fails_the_case() {
+        let same = observed(json!({}));
+        for (counted, outcome) in [(Some(1), Outcome::Passed), (Some(0), Outcome::Failed), (Some(2), Outcome::Failed)] {
+            let edge = Observed { counted, ..same.clone() };
+            assert_eq!(judge(&case("native"), &same, &same, &edge, &Tolerated::default()).outcome, outcome);
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 use http::Method;
 
 use super::{Metrics, metrics::AbortedBy};
-use crate::routes::{CallLog, Decline};
+use crate::{
+    faults::fault,
+    routes::{CallLog, Decline},
+};
 
 /// Who answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +79,9 @@ impl Record {
         let side = self.side.as_str();
         let route = metrics.route(&self.route);
         let first_byte = self.first_byte.map(|at| at.duration_since(self.started).as_secs_f64());
-        route.answered(metrics, self.side, status, elapsed, first_byte);
+        if !fault!(RequestNotCounted) {
+            route.answered(metrics, self.side, status, elapsed, first_byte);
+        }
         route.bytes(metrics, self.side, self.bytes.0, self.bytes.1);
         if let Some(by) = self.aborted {
             route.aborted(metrics, self.side, by);

@@ -6,8 +6,10 @@
 mod browser;
 mod browser_works;
 mod child;
+mod corpus;
 mod failures;
 mod gateway;
+mod h2raw;
 mod hostile;
 mod http2;
 mod monitoring;
@@ -16,6 +18,7 @@ mod outage;
 mod panics;
 mod passthrough;
 mod process;
+mod recorder;
 mod reload;
 mod replay;
 mod routes;
