@@ -218,7 +218,7 @@ fn a_new_process_takes_over_under_load_and_nobody_loses_a_request() {
     std::thread::sleep(Duration::from_millis(500));
     let seen = load.stop();
     assert!(seen.failures.is_empty(), "{} of {}: {:?}", seen.failures.len(), seen.answers, seen.failures.first());
-    assert!(seen.answers > 500 && seen.closed >= 5, "{} answers, {} closed", seen.answers, seen.closed);
+    assert!(seen.answers > 100 && seen.closed >= 5, "{} answers, {} closed", seen.answers, seen.closed);
     assert!(pids.contains(&u64::from(new.child.id())));
     let posts = site.python.requests().iter().filter(|request| request.line().contains("/key/generate")).count();
     assert!(site.calls.load(Ordering::SeqCst) + posts >= seen.answers, "no call was lost");
