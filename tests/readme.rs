@@ -1,8 +1,9 @@
-//! The README's table of native routes and docs/options.md are the code's. `UPDATE=1 cargo test --test readme` rewrites
-//! both.
+//! The README's table of native routes, docs/options.md and docs/metrics.md are the code's.
+//! `UPDATE=1 cargo test --test readme` rewrites them.
 use litellm_rust::{
     cli::options_doc,
     routes::{doc::markdown, table::NATIVE_ROUTES},
+    telemetry::metrics,
 };
 
 const BEGIN: &str = "<!-- native-routes: begin -->\n";
@@ -24,8 +25,16 @@ fn the_readme_lists_the_native_routes() {
 
 #[test]
 fn the_options_page_lists_every_option() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/options.md");
-    let current = options_doc::page();
+    is_current("docs/options.md", options_doc::page());
+}
+
+#[test]
+fn the_metrics_page_lists_every_metric() {
+    is_current("docs/metrics.md", metrics::table::page());
+}
+
+fn is_current(file: &str, current: String) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, current).unwrap();
         return;

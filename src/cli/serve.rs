@@ -98,6 +98,18 @@ pub(super) struct Options {
     /// How long requests in flight may go on after SIGTERM
     #[arg(long, env = "LITELLM_EDGE_GRACE_PERIOD", default_value = "30s", value_parser = duration)]
     grace_period: Duration,
+    /// How long idle client connections stay open after the listeners are closed, for a request that is on its way
+    #[arg(long, env = "LITELLM_EDGE_IDLE_LINGER", default_value = "2s", value_parser = duration)]
+    idle_linger: Duration,
+    /// Take the listeners over from the running process, which is sent SIGQUIT for it; needs --upgrade-socket on both
+    #[arg(long, env = "LITELLM_EDGE_UPGRADE", requires = "upgrade_socket")]
+    upgrade: bool,
+    /// Where listeners are handed over from an old process to a new one; in a folder that only the service may write to
+    #[arg(long, env = "LITELLM_EDGE_UPGRADE_SOCKET", value_name = "PATH")]
+    upgrade_socket: Option<PathBuf>,
+    /// How long requests in flight may go on in the old process after a hand-over
+    #[arg(long, env = "LITELLM_EDGE_UPGRADE_GRACE_PERIOD", default_value = "10m", value_parser = duration)]
+    upgrade_grace_period: Duration,
     /// How long the edge still accepts after SIGTERM while /edge/ready is 503
     #[arg(long, env = "LITELLM_EDGE_DRAIN_DELAY", default_value = "0s", value_parser = duration)]
     drain_delay: Duration,
@@ -291,6 +303,10 @@ fn edge_config(options: Options) -> EdgeConfig {
         threads: options.threads.unwrap_or(defaults.threads),
         grace_period: options.grace_period,
         drain_delay: options.drain_delay,
+        idle_linger: options.idle_linger,
+        upgrade: options.upgrade,
+        upgrade_socket: options.upgrade_socket,
+        upgrade_grace_period: options.upgrade_grace_period,
         strict_ready: options.strict_ready,
         ..defaults
     }

@@ -128,6 +128,8 @@ impl ServerApp for Front {
     }
 
     async fn cleanup(&self) {
+        self.edge.drain.linger(self.edge.config.idle_linger).await;
+        self.edge.drain.lingered();
         self.http1.proxy.http_cleanup().await;
     }
 }

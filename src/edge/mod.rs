@@ -25,6 +25,7 @@ mod reply;
 mod state;
 mod status;
 mod tunnel;
+mod upgrade;
 mod version;
 
 pub use bind::manifest_pages;
@@ -33,3 +34,4 @@ pub use listener::{Signals, StartError, run};
 pub use python::{PythonAddress, PythonTarget};
 pub use state::{Edge, EdgeConfig, ForwardedHeaders, Hooks, Task, TlsFiles};
 pub use status::{ConfigRefused, status_pages};
+pub use upgrade::UpgradeError;

@@ -80,6 +80,14 @@ pub struct EdgeConfig {
     pub threads: usize,
     /// how long in-flight requests may go on after SIGTERM
     pub grace_period: Duration,
+    /// how long after a hand-over of the listeners to a new process
+    pub upgrade_grace_period: Duration,
+    /// how long idle connections stay open after the listeners are closed
+    pub idle_linger: Duration,
+    /// where listeners are handed over
+    pub upgrade_socket: Option<PathBuf>,
+    /// take the listeners over from the running process
+    pub upgrade: bool,
     /// how long the edge still accepts after SIGTERM, readiness being 503
     pub drain_delay: Duration,
     /// `/edge/ready` is 503 while Python is down
@@ -112,6 +120,10 @@ impl Default for EdgeConfig {
             keepalive_requests: 100_000,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             grace_period: Duration::from_secs(30),
+            upgrade_grace_period: Duration::from_secs(600),
+            idle_linger: Duration::from_secs(2),
+            upgrade_socket: None,
+            upgrade: false,
             drain_delay: Duration::ZERO,
             strict_ready: false,
         }
