@@ -8,11 +8,12 @@ export PATH := $(CACHE)/tools/bin:$(PATH)
 
 BINARY = $(CARGO_TARGET_DIR)/release/litellm-rust
 
-.PHONY: help build demo test lint unit parity evidence tools reference clean
+.PHONY: help build demo test lint unit parity mutants evidence tools reference clean
 help:
 	@echo "make demo      build, start the real Python gateway, a provider and the edge; send traffic; compare and time"
 	@echo "make test      formatting, clippy, unit, integration and parity tests"
 	@echo "make build     the release binary: $(BINARY)"
+	@echo "make mutants   build known faults in, one by one, and see the parity suite notice each"
 	@echo "make evidence  run the parity suite with the release binary and renew parity-tests/evidence/"
 
 tools:
@@ -45,7 +46,14 @@ parity: tools reference
 evidence: build reference
 	"$(BINARY)" parity run --out "$(CACHE)/parity"
 
-test: lint unit parity
+# every fault that can be built in must turn the suite red; the plain debug binary is put back at once
+mutants: tools reference
+	cargo build --locked --features faults
+	cp "$(CARGO_TARGET_DIR)/debug/litellm-rust" "$(CARGO_TARGET_DIR)/debug/litellm-rust-faults"
+	cargo build --locked
+	"$(CARGO_TARGET_DIR)/debug/litellm-rust-faults" parity mutants --out "$(CACHE)/mutants"
+
+test: lint unit parity mutants
 
 clean:
 	rm -rf "$(CACHE)"

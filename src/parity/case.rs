@@ -461,6 +461,47 @@ expect: declined:virtual_key
     }
 
     #[test]
+    fn a_client_does_one_thing_only() {
+        let client = |keys: &str| {
+            let with = format!("key: master, client: {keys},");
+            parse_text(&GOOD.replace("key: master,", &with)).map(|case| case.requests[0].client)
+        };
+        assert_eq!(client("{leave_after_ms: 0}").unwrap(), Some(Client::LeaveAfterMs(0)));
+        assert_eq!(client("{leave_after_head: true}").unwrap(), Some(Client::LeaveAfterHead));
+        assert_eq!(client("{leave_after_events: 2}").unwrap(), Some(Client::LeaveAfterEvents(2)));
+        assert_eq!(client("{read_delay_ms: 5}").unwrap(), Some(Client::ReadDelayMs(5)));
+        for wrong in [
+            "{}",
+            "{leave_after_events: 0}",
+            "{leave_after_head: false}",
+            "{read_delay_ms: 0}",
+            "{leave_after_ms: 1, read_delay_ms: 1}",
+            "{leave_after_evnts: 1}",
+        ] {
+            assert!(client(wrong).is_err(), "{wrong}");
+        }
+        assert!(!parse_text(GOOD).unwrap().leaves());
+    }
+
+    #[test]
+    fn a_config_is_for_what_python_serves_and_exists() {
+        let with = |config: &str| GOOD.replace("expect:", &format!("config: {config}\nexpect:"));
+        assert_eq!(parse_text(&with("caching")).unwrap().config.as_deref(), Some("caching"));
+        for wrong in ["''", "../config", "Caching"] {
+            assert!(parse_text(&with(wrong)).is_err(), "{wrong}");
+        }
+        let native = with("caching").replace("declined:virtual_key", "native");
+        assert!(parse_text(&native).unwrap_err().to_string().contains("Python serves"));
+        let dir = crate::manifest::testing::TempDir::new();
+        std::fs::create_dir_all(dir.path().join("cases/messages")).unwrap();
+        std::fs::write(dir.path().join("cases/messages/x.yaml"), with("caching")).unwrap();
+        assert!(load(&dir.path().join("cases")).unwrap_err().to_string().contains("configs/caching.yaml"));
+        std::fs::create_dir_all(dir.path().join("configs")).unwrap();
+        std::fs::write(dir.path().join("configs/caching.yaml"), "").unwrap();
+        assert_eq!(load(&dir.path().join("cases")).unwrap().len(), 1);
+    }
+
+    #[test]
     fn json_null_is_a_body() {
         let case =
             parse_text("{route: messages, why: x, expect: native, request: {method: POST, path: /, json: null}}");

@@ -219,16 +219,15 @@ impl Runner {
         let mut observed = Observed {
             tree,
             raw: observe::raw(&responses, &calls),
-            served_by: responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect(),
+            served_by: responses.iter().filter(|r| !left_unanswered(r)).map(served_by).collect(),
             millis,
             ..Observed::default()
         };
         if on_edge {
             let sent = if case.route == METRICS { 0 } else { case.requests.len() as u64 };
-            let grown = self.growth(&edge, before.unwrap_or_default(), sent).await;
-            let counts = self.exclusive && case.route != METRICS;
-            observed.counted = grown.as_ref().map(|grown| grown.requests).filter(|_| counts);
-            observed.declines = grown.unwrap_or_default().declines;
+            let grown = self.growth(&edge, before.unwrap_or_default(), sent).await.unwrap_or_default();
+            observed.counted = (self.exclusive && case.route != METRICS).then_some(grown.requests);
+            observed.declines = grown.declines;
             observed.leaks = self.leaks(case, &edge, log_from).map_err(RunError::Log)?;
         }
         Ok(observed)
@@ -255,13 +254,12 @@ impl Runner {
         let started = Instant::now();
         loop {
             let mut now = self.counters(edge).await?;
-            now.requests = now.requests.saturating_sub(before.requests);
-            if now.requests >= sent || !self.exclusive || started.elapsed() > Duration::from_secs(2) {
-                let grown = |(reason, n): (String, u64)| {
-                    let n = n.saturating_sub(before.declines.get(&reason).copied().unwrap_or(0));
-                    (n > 0).then_some((reason, n))
-                };
-                now.declines = now.declines.into_iter().filter_map(grown).collect();
+            now.requests = since(now.requests, &before.requests);
+            if now.requests.values().sum::<u64>() >= sent
+                || !self.exclusive
+                || started.elapsed() > Duration::from_secs(2)
+            {
+                now.declines = since(now.declines, &before.declines);
                 return Some(now);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -294,6 +292,15 @@ pub fn get(path: &str, key: Key) -> Request {
     }
 }
 
+fn served_by(response: &Response) -> Option<String> {
+    response.head.get("x-litellm-edge").map(str::to_owned)
+}
+
+/// The client did not wait for any answer: who served it is only in the edge's count.
+fn left_unanswered(response: &Response) -> bool {
+    response.status == 0 && response.body.end == End::Left
+}
+
 fn log_length(edge: &Edge) -> u64 {
     edge.log.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
 }
@@ -323,8 +330,17 @@ const METRICS: &str = "metrics";
 struct Counters {
     /// `litellm_edge_declines_total` by reason
     declines: BTreeMap<String, u64>,
-    /// `litellm_edge_requests_total`, without those for the page itself
-    requests: u64,
+    /// `litellm_edge_requests_total` by side, without those for the page itself
+    requests: BTreeMap<String, u64>,
+}
+
+/// What grew, and by how much.
+fn since(now: BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let grown = |(name, n): (String, u64)| {
+        let n = n.saturating_sub(before.get(&name).copied().unwrap_or(0));
+        (n > 0).then_some((name, n))
+    };
+    now.into_iter().filter_map(grown).collect()
 }
 
 /// Reads them out of the text format.
@@ -341,7 +357,9 @@ fn counters(metrics: &str) -> Counters {
             ("litellm_edge_declines_total", Some(reason), _) => {
                 *out.declines.entry(reason.to_owned()).or_default() += count
             }
-            ("litellm_edge_requests_total", _, route) if route != Some(METRICS) => out.requests += count,
+            ("litellm_edge_requests_total", _, route) if route != Some(METRICS) => {
+                *out.requests.entry(label("side").unwrap_or_default().to_owned()).or_default() += count
+            }
             _ => {}
         }
     }
@@ -380,7 +398,9 @@ mod tests {
                     litellm_edge_requests_total{route=\"messages\",side=\"python\",status=\"2xx\"} 5\n\
                     litellm_edge_requests_total{route=\"metrics\",side=\"native\",status=\"2xx\"} 9\n";
         let declines = BTreeMap::from([("model".into(), 3), ("field".into(), 1)]);
-        assert_eq!(counters(text), Counters { declines, requests: 5 });
+        let requests = BTreeMap::from([("python".into(), 5)]);
+        assert_eq!(counters(text), Counters { declines, requests });
+        assert_eq!(since(counters(text).declines, &BTreeMap::from([("model".into(), 3)])).len(), 1);
     }
 
     #[test]

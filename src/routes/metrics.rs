@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 
 use super::{Call, CallLog, Decline, Execution, Head, NativeRoute, Reply, ReplyBody};
-use crate::{auth, config::Snapshot, error::Dialect};
+use crate::{auth, config::Snapshot, error::Dialect, faults::fault};
 
 /// The row of the route table.
 pub const METRICS: NativeRoute = NativeRoute {
@@ -40,7 +40,7 @@ fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
 }
 
 fn metrics(call: &Call) -> Execution {
-    let body = call.services.metrics.render();
+    let body = if fault!(MetricsEmpty) { Vec::new() } else { call.services.metrics.render() };
     let headers = vec![("content-type".into(), "text/plain; version=0.0.4; charset=utf-8".to_owned())];
     let reply = Reply { status: StatusCode::OK, headers, body: ReplyBody::Full(body.into()), log: CallLog::default() };
     Box::pin(std::future::ready(reply))
