@@ -8,10 +8,11 @@ export PATH := $(CACHE)/tools/bin:$(PATH)
 
 BINARY = $(CARGO_TARGET_DIR)/release/litellm-rust
 
-.PHONY: help build demo test lint unit parity mutants evidence tools reference clean
+.PHONY: help build demo test lint unit parity mutants evidence bench bench-docs tools reference clean browser
 help:
 	@echo "make demo      build, start the real Python gateway, a provider and the edge; send traffic; compare and time"
 	@echo "make test      formatting, clippy, unit, integration and parity tests"
+	@echo "make bench     the Python gateway, the edge and the bare provider side by side: table, target/bench/result.json, speed.svg (10 minutes)"
 	@echo "make build     the release binary: $(BINARY)"
 	@echo "make mutants   build known faults in, one by one, and see the parity suite notice each"
 	@echo "make evidence  run the parity suite with the release binary and renew parity-tests/evidence/"
@@ -29,11 +30,24 @@ build: tools
 demo: build reference
 	@"$(REFERENCE_VENV)/bin/python" demo/demo.py --binary "$(BINARY)"
 
+# BENCH: options of the tool, see `make bench BENCH=--help`
+bench: build reference
+	cargo build --release --locked --example speed
+	"$(CARGO_TARGET_DIR)/release/examples/speed" "$(BINARY)" $(BENCH)
+
+# writes the last result into README.md and docs/speed.md
+bench-docs: tools
+	cargo build --release --locked --example speed
+	"$(CARGO_TARGET_DIR)/release/examples/speed" --write-docs
+
 lint: tools
 	cargo fmt --all --check
 	cargo clippy --all-targets --locked -- -D warnings
 
-unit: tools
+browser:
+	@tools/ensure-browser.sh
+
+unit: tools browser
 	cargo test --locked
 
 parity: tools reference

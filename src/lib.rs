@@ -11,6 +11,8 @@ pub mod config;
 pub mod edge;
 pub mod error;
 pub mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod json;
 pub mod manifest;
 pub mod parity;

@@ -18,7 +18,7 @@ use crate::{
         managed::{EdgePlace, Managed, PROVIDER_KEY},
         provider::Provider,
         redis::Redis,
-        report,
+        report::{self, Standing},
         rows::Rows,
         run::{Edge, Runner},
         suite::{self, Builds, Selection, SuiteError},
@@ -32,6 +32,8 @@ use crate::{
 pub enum ParityCommand {
     /// Run cases and compare; writes reports and, for whole routes, evidence
     Run(Box<RunArgs>),
+    /// Render the reports of a run again from its report.json
+    Report(ReportArgs),
     /// May this route be native? 0 yes, 1 no, 4 there is no usable evidence
     CanFlip(CanFlipArgs),
     /// Stop the reference that `run --keep` left running
@@ -106,6 +108,16 @@ pub struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// report.json of a run
+    #[arg(default_value = "parity-tests/out/report.json")]
+    pub report: PathBuf,
+    /// Folder for report.html and junit.xml [default: the one of report.json]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct CanFlipArgs {
     pub route: String,
     /// Folder of the suite
@@ -130,6 +142,7 @@ pub fn main(command: ParityCommand) -> ExitCode {
     };
     let result = match command {
         ParityCommand::Run(args) => runtime.block_on(run(&args)),
+        ParityCommand::Report(args) => report_again(&args),
         ParityCommand::CanFlip(args) => can_flip(&args),
         ParityCommand::Down(args) => runtime.block_on(down(&args)),
         #[cfg(feature = "faults")]
@@ -159,6 +172,46 @@ fn can_flip(args: &CanFlipArgs) -> anyhow::Result<u8> {
             code
         }
     })
+}
+
+/// The exit code is the run's.
+fn report_again(args: &ReportArgs) -> anyhow::Result<u8> {
+    let text = std::fs::read_to_string(&args.report).with_context(|| args.report.display().to_string())?;
+    let report = report::Report::parse(&text).with_context(|| args.report.display().to_string())?;
+    let beside = args.report.parent().unwrap_or(Path::new("."));
+    suite::write_reports(&report, args.out.as_deref().unwrap_or(beside), None)?;
+    print!("{}", report::terminal(&report, false));
+    Ok(report.result.exit_code())
+}
+
+/// What routes.toml and the evidence say of the routes that ran, for the report.
+fn standing(args: &RunArgs, report: &report::Report) -> BTreeMap<String, Standing> {
+    let path = args.routes.clone().unwrap_or_else(|| args.place.suite.join("routes.toml"));
+    let read = std::fs::read_to_string(&path).ok();
+    let Some(file) = read.and_then(|text| schema::parse(&path.display().to_string(), &text).ok()) else {
+        return BTreeMap::new();
+    };
+    let listed = file.routes.iter().filter(|entry| report.routes.contains_key(&entry.id));
+    let of = |entry: &schema::RouteEntry| {
+        let (can_flip, why) = match evidence::can_flip(&args.place.suite, &file, &entry.id, SystemTime::now()) {
+            Ok(why) => (0, why),
+            Err(no) => no,
+        };
+        let evidence = evidence::finished(&args.place.suite, &entry.id);
+        (entry.id.clone(), Standing { mode: Some(entry.mode.as_str().to_owned()), evidence, can_flip, why })
+    };
+    listed.map(of).collect()
+}
+
+/// The command line that runs the same again; secrets are named, not shown.
+fn command(args: &RunArgs) -> String {
+    let mut words = vec!["litellm-rust parity run".to_owned()];
+    let mut add = |name: &str, value: Option<String>| words.extend(value.map(|value| format!("--{name} {value}")));
+    add("suite", Some(args.place.suite.display().to_string()).filter(|suite| suite != "parity-tests"));
+    add("python", args.python.clone());
+    add("edge", args.edge.clone());
+    add("provider-port", args.provider_port.map(|port| port.to_string()));
+    words.join(" ")
 }
 
 async fn down(args: &SuiteArgs) -> anyhow::Result<u8> {
@@ -260,10 +313,7 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
     for edge in runner.configured.values() {
         gateway::edge_digest(edge.address, key, SOURCE_DIGEST, Duration::from_secs(30)).await?;
     }
-    let report = suite::run(&mut runner, selection, &builds, say).await?;
-    let canaries = selection.cases.iter().fold(canaries, |canaries, case| canaries.of_case(case));
-    suite::write_reports(&report, &canaries, out, args.junit.as_deref())?;
-    print!("{}", report::terminal(&report, &canaries, args.verbose));
+    let mut report = suite::run(&mut runner, selection, &builds, say).await?;
     if builds.source_digest.is_none() {
         say("the edge does not say which build it is: no evidence is written");
     } else if !args.no_evidence && !cfg!(feature = "faults") {
@@ -271,6 +321,13 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
             say(&format!("evidence: {written}"));
         }
     }
+    report.standing = standing(args, &report);
+    report.command = command(args);
+    let canaries = selection.cases.iter().fold(canaries, |canaries, case| canaries.of_case(case));
+    let report = report.redacted(&canaries).context("the report")?;
+    suite::write_reports(&report, out, args.junit.as_deref())?;
+    print!("{}", report::terminal(&report, args.verbose));
+    say(&format!("report: {}", out.join("report.html").display()));
     Ok(report.result.exit_code())
 }
 

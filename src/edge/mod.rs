@@ -11,7 +11,7 @@ pub mod drain;
 mod front;
 mod guard;
 pub mod health;
-mod hygiene;
+pub(crate) mod hygiene;
 mod listener;
 mod native;
 mod passthrough;

@@ -232,7 +232,7 @@ impl Proxy {
         let request = session.req_header();
         let target = hygiene::target(request.raw_path());
         let (path, query, matchable) = (target.path.into_owned(), target.query.map(str::to_owned), target.matchable);
-        let checked = hygiene::check(request.version, &request.method, &request.headers, || {
+        let checked = hygiene::check(request.version, &request.method, request.raw_path(), &request.headers, || {
             session.as_http1().map(|h1| h1.get_headers_raw_bytes())
         });
         ctx.record.method = request.method.clone();

@@ -5,6 +5,7 @@
 //! [`client`] and [`provider`] (raw HTTP/1.1, so that framing, header case and cuts are seen and made), [`rows`],
 //! [`redis`], [`gateway`] (who answers there), [`managed`] (starting and stopping the parts), [`run`] (the phases),
 //! [`suite`] (a whole run), [`evidence`].
+pub mod base64;
 pub mod canary;
 pub mod case;
 pub mod client;

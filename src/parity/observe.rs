@@ -3,7 +3,7 @@
 //! Pure. Header names are lower-case here, their values in order; case and order of headers are kept in [`Raw`].
 use std::{io::Read, time::Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 
 /// What is recorded for reading, not compared.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Raw {
     /// header names of each answer, as sent
     pub response_headers: Vec<Vec<String>>,

@@ -202,7 +202,7 @@ impl Runner {
                 Err(source) => return Err(RunError::Python { address, source }),
             }
         }
-        let millis = elapsed_ms(started);
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         if case.leaves() {
             self.parted().await;
         }
@@ -220,7 +220,8 @@ impl Runner {
             tree,
             raw: observe::raw(&responses, &calls),
             served_by: responses.iter().filter(|r| !left_unanswered(r)).map(served_by).collect(),
-            millis,
+            millis: micros / 1000,
+            micros,
             ..Observed::default()
         };
         if on_edge {

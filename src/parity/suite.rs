@@ -9,13 +9,12 @@ use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    canary::Canaries,
     case::{self, Case, CaseError, Expect},
     diff::diff,
     evidence::{self, Origin},
-    report::{self, Report, Verdict},
+    report::{self, Report, ToleratedUse, Verdict},
     run::{Phase, PhaseResult, RunError, Runner},
-    tolerated::{RUN, Tolerated, ToleratedError, glob},
+    tolerated::{self, RUN, Tolerated, ToleratedError, glob},
     verdict::{CaseResult, Outcome, judge},
 };
 
@@ -131,7 +130,7 @@ pub async fn run(
     complaints.extend(lists.into_iter().map(|(_, complaint)| complaint));
     let worst = routes.values().map(report::RouteCounts::verdict).max().unwrap_or(Verdict::Inconclusive);
     Ok(Report {
-        schema: 1,
+        schema: report::SCHEMA,
         result: if complaints.is_empty() { worst } else { Verdict::Red },
         litellm_version: builds.litellm_version.clone(),
         source_digest: builds.source_digest.clone(),
@@ -139,8 +138,22 @@ pub async fn run(
         finished: now(),
         routes,
         complaints,
+        standing: Default::default(),
+        tolerated: tolerated.used().map(used).collect(),
+        command: String::new(),
         cases: results,
     })
+}
+
+fn used((entry, used): (&tolerated::Entry, u64)) -> ToleratedUse {
+    ToleratedUse {
+        route: entry.route.clone(),
+        case: entry.case.clone(),
+        location: entry.location.clone(),
+        why: entry.why.clone(),
+        until: entry.until.to_string(),
+        used,
+    }
 }
 
 async fn three_phases(
@@ -191,15 +204,16 @@ fn totals([python, noise, edge]: &[PhaseResult; 3], tolerated: &Tolerated) -> Ve
     complaints
 }
 
-/// Writes the reports; the paths written.
-pub fn write_reports(report: &Report, canaries: &Canaries, out: &Path, junit: Option<&Path>) -> Result<(), SuiteError> {
+/// Writes the reports. `report` must have been [`Report::redacted`].
+pub fn write_reports(report: &Report, out: &Path, junit: Option<&Path>) -> Result<(), SuiteError> {
     let put =
         |path: PathBuf, text: String| std::fs::write(&path, text).map_err(|source| SuiteError::Io { path, source });
     std::fs::create_dir_all(out).map_err(|source| SuiteError::Io { path: out.to_owned(), source })?;
-    let json = report::json(report, canaries)
-        .map_err(|e| SuiteError::Io { path: out.to_owned(), source: io::Error::other(e) })?;
+    let json =
+        report::json(report).map_err(|e| SuiteError::Io { path: out.to_owned(), source: io::Error::other(e) })?;
     put(out.join("report.json"), json)?;
-    put(junit.map_or_else(|| out.join("junit.xml"), Path::to_owned), report::junit(report, canaries))
+    put(out.join("report.html"), report::html(report))?;
+    put(junit.map_or_else(|| out.join("junit.xml"), Path::to_owned), report::junit(report))
 }
 
 /// Writes the evidence of every route whose cases all ran; the routes written.

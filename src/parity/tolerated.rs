@@ -130,6 +130,11 @@ impl Tolerated {
         allowed
     }
 
+    /// Entries that were needed, with how often.
+    pub fn used(&self) -> impl Iterator<Item = (&Entry, u64)> {
+        self.entries.iter().map(|entry| (entry, entry.used.get())).filter(|(_, used)| *used > 0)
+    }
+
     /// Entries that fail the run: expired, or about whole routes that were run (`ran`) and never needed.
     pub fn complaints(&self, today: Date, ran: impl Fn(&str) -> bool) -> Vec<(String, String)> {
         let mut out = Vec::new();

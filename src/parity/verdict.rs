@@ -2,7 +2,7 @@
 //! the measure of noise. Noise is never masked: a path that moves by itself needs an entry in tolerated.toml too.
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
@@ -27,10 +27,12 @@ pub struct Observed {
     /// names (never values) of the canaries seen in the edge's log
     pub leaks: Vec<String>,
     pub millis: u64,
+    /// the same, finer
+    pub micros: u64,
 }
 
 /// What became of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Passed,
@@ -40,7 +42,7 @@ pub enum Outcome {
 }
 
 /// A difference and what is made of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Judged {
     #[serde(flatten)]
     pub difference: Difference,
@@ -50,7 +52,7 @@ pub struct Judged {
 }
 
 /// One case's verdict.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CaseResult {
     pub name: String,
     pub route: String,
@@ -61,8 +63,16 @@ pub struct CaseResult {
     pub recorded: Vec<Difference>,
     pub python: Raw,
     pub edge: Raw,
-    /// of the three phases
+    /// `native`, `passed` or `declined:<reason>`
+    #[serde(default)]
+    pub expect: String,
+    /// the edge's counted reasons
+    #[serde(default)]
+    pub declines: BTreeMap<String, u64>,
+    /// of the three phases, from the first byte sent to the last one received
     pub millis: [u64; 3],
+    #[serde(default)]
+    pub micros: [u64; 3],
     /// the first look was disturbed by what arrived late; this is the second
     pub repeated: bool,
 }
@@ -116,7 +126,10 @@ pub fn judge(case: &Case, python: &Observed, noise: &Observed, edge: &Observed, 
         recorded,
         python: python.raw.clone(),
         edge: edge.raw.clone(),
+        expect,
+        declines: edge.declines.clone(),
         millis: [python.millis, noise.millis, edge.millis],
+        micros: [python.micros, noise.micros, edge.micros],
         repeated: false,
     }
 }

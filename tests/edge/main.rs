@@ -2,9 +2,14 @@
 //! promise has a test. One target, so that it is linked once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../support/browser.rs"]
+mod browser;
+mod browser_works;
 mod child;
+mod corpus;
 mod failures;
 mod gateway;
+mod h2raw;
 mod hostile;
 mod http2;
 mod native;
@@ -12,6 +17,7 @@ mod outage;
 mod panics;
 mod passthrough;
 mod process;
+mod recorder;
 mod reload;
 mod replay;
 mod routes;
