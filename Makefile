@@ -8,7 +8,7 @@ export PATH := $(CACHE)/tools/bin:$(PATH)
 
 BINARY = $(CARGO_TARGET_DIR)/release/litellm-rust
 
-.PHONY: help build demo test lint unit parity mutants evidence bench bench-docs tools reference clean browser
+.PHONY: help build demo test lint unit parity mutants evidence bench bench-docs tools reference clients clean browser
 help:
 	@echo "make demo      build, start the real Python gateway, a provider and the edge; send traffic; compare and time"
 	@echo "make test      formatting, clippy, unit, integration and parity tests"
@@ -22,6 +22,9 @@ tools:
 
 reference: tools
 	@tools/ensure-reference.sh
+
+clients: reference
+	@tools/ensure-clients.sh
 
 build: tools
 	cargo build --release --locked
@@ -50,14 +53,14 @@ browser:
 unit: tools browser
 	cargo test --locked
 
-parity: tools reference
+parity: tools reference clients
 	cargo build --locked
 	"$(CARGO_TARGET_DIR)/debug/litellm-rust" parity run --out "$(CACHE)/parity"
 	@for route in $$("$(CARGO_TARGET_DIR)/debug/litellm-rust" routes status --json --routes routes.toml \
 	  | python3 -c 'import json,sys; print(*[r["id"] for r in json.load(sys.stdin)["routes"] if r["mode"] != "python"])'); do \
 	  "$(CARGO_TARGET_DIR)/debug/litellm-rust" parity can-flip $$route || exit 1; done
 
-evidence: build reference
+evidence: build reference clients
 	"$(BINARY)" parity run --out "$(CACHE)/parity"
 
 # every fault that can be built in must turn the suite red; the plain debug binary is put back at once

@@ -21,6 +21,7 @@ use crate::{
         report::{self, Standing},
         rows::Rows,
         run::{Edge, Runner},
+        sdk::{self, Sdks},
         suite::{self, Builds, Selection, SuiteError},
     },
     routes::litellm_headers::LITELLM_VERSION,
@@ -255,6 +256,8 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
     let master_key = Secret::new(&args.master_key);
     let canaries =
         Canaries::new([("the master key", master_key.clone()), ("the provider's key", Secret::new(PROVIDER_KEY))]);
+    let programs = std::path::absolute(args.place.suite.join("clients")).context("the clients' folder")?;
+    let sdks = Sdks::new(sdk::installed(), programs);
     let mut runner = match (&args.python, &args.edge) {
         (Some(python), Some(edge)) => {
             let rows = match &args.database_url {
@@ -270,6 +273,7 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
                 edge: Edge { address: address(edge)?, log: args.edge_log.clone() },
                 configured: BTreeMap::new(),
                 provider: Provider::start(args.provider_port.unwrap_or_default()).await.context("--provider-port")?,
+                sdks,
                 master_key,
                 canaries: canaries.clone(),
                 rows,
@@ -297,6 +301,7 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
                 edge,
                 configured,
                 provider,
+                sdks,
                 master_key,
                 canaries: canaries.clone(),
                 rows: Some(Rows::connect(&managed.database_url()).await.context("postgres")?),

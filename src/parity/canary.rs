@@ -31,9 +31,10 @@ impl Canaries {
                 Key::Raw(text) if text.len() >= MIN_PROMPT => secrets.push(("the caller's key", Secret::new(text))),
                 _ => {}
             }
-            for key in ["messages", "system", "prompt", "input", "instructions"] {
-                texts(request.json.as_ref().and_then(|json| json.get(key)), &mut secrets);
-            }
+            prompts(|key| request.json.as_ref().and_then(|json| json.get(key)), &mut secrets);
+        }
+        if let Some(call) = &case.client {
+            prompts(|key| call.args.get(key), &mut secrets);
         }
         Self { secrets }
     }
@@ -58,6 +59,12 @@ impl Canaries {
             }
         }
         text
+    }
+}
+
+fn prompts<'a>(get: impl Fn(&str) -> Option<&'a Value>, out: &mut Vec<(&'static str, Secret)>) {
+    for key in ["messages", "system", "prompt", "input", "instructions"] {
+        texts(get(key), out);
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::sdk::ClientCall;
+
 /// What is wrong with a case file.
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
@@ -27,8 +29,10 @@ pub struct Case {
     pub route: String,
     /// what could go wrong
     pub why: String,
-    /// at least one, sent one after the other
+    /// sent one after the other; none where a client drives the case
     pub requests: Vec<Request>,
+    /// a real client instead of requests
+    pub client: Option<ClientCall>,
     /// one per expected provider call
     pub answers: Vec<Answer>,
     pub expect: Expect,
@@ -48,7 +52,18 @@ impl Case {
 
     /// A client of it leaves before its answer is complete.
     pub fn leaves(&self) -> bool {
-        self.requests.iter().any(|request| request.client.is_some_and(Client::leaves))
+        self.requests.iter().any(|request| request.connection.is_some_and(Conduct::leaves))
+    }
+
+    /// A case for each client it names, `<name>@<client>`; itself where it names none.
+    fn for_each_client(self) -> Vec<Case> {
+        let Some(call) = &self.client else { return vec![self] };
+        let with = |program: &String| Case {
+            name: format!("{}@{program}", self.name),
+            client: Some(ClientCall { programs: vec![program.clone()], ..call.clone() }),
+            ..self.clone()
+        };
+        call.programs.iter().map(with).collect()
     }
 }
 
@@ -104,12 +119,12 @@ pub enum Key {
     Raw(String),
 }
 
-/// What a client does besides reading its answer to the end.
+/// What a client does with its connection besides reading the answer to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "ClientKeys")]
-pub enum Client {
-    /// closes the connection so many milliseconds after the request was sent, without a look at the answer
-    LeaveAfterMs(u64),
+#[serde(try_from = "ConductKeys")]
+pub enum Conduct {
+    /// closes it once the provider was called so often, without a look at the answer
+    LeaveAfterCalls(usize),
     /// closes it once the answer's head is there
     LeaveAfterHead,
     /// closes it once so many events of the stream are there
@@ -118,33 +133,33 @@ pub enum Client {
     ReadDelayMs(u64),
 }
 
-impl Client {
+impl Conduct {
     /// It is gone before the answer is complete.
     pub fn leaves(self) -> bool {
-        !matches!(self, Client::ReadDelayMs(_))
+        !matches!(self, Conduct::ReadDelayMs(_))
     }
 }
 
-/// [`Client`] as written: exactly one key.
+/// [`Conduct`] as written: exactly one key.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ClientKeys {
-    leave_after_ms: Option<u64>,
+struct ConductKeys {
+    leave_after_calls: Option<usize>,
     leave_after_head: Option<bool>,
     leave_after_events: Option<usize>,
     read_delay_ms: Option<u64>,
 }
 
-impl TryFrom<ClientKeys> for Client {
+impl TryFrom<ConductKeys> for Conduct {
     type Error = &'static str;
-    fn try_from(keys: ClientKeys) -> Result<Self, Self::Error> {
-        match (keys.leave_after_ms, keys.leave_after_head, keys.leave_after_events, keys.read_delay_ms) {
-            (Some(ms), None, None, None) => Ok(Client::LeaveAfterMs(ms)),
-            (None, Some(true), None, None) => Ok(Client::LeaveAfterHead),
-            (None, None, Some(events @ 1..), None) => Ok(Client::LeaveAfterEvents(events)),
-            (None, None, None, Some(ms @ 1..)) => Ok(Client::ReadDelayMs(ms)),
-            _ => Err("client: give exactly one of leave_after_ms, leave_after_head: true, leave_after_events (1 or \
-                      more), read_delay_ms (1 or more)"),
+    fn try_from(keys: ConductKeys) -> Result<Self, Self::Error> {
+        match (keys.leave_after_calls, keys.leave_after_head, keys.leave_after_events, keys.read_delay_ms) {
+            (Some(calls @ 1..), None, None, None) => Ok(Conduct::LeaveAfterCalls(calls)),
+            (None, Some(true), None, None) => Ok(Conduct::LeaveAfterHead),
+            (None, None, Some(events @ 1..), None) => Ok(Conduct::LeaveAfterEvents(events)),
+            (None, None, None, Some(ms @ 1..)) => Ok(Conduct::ReadDelayMs(ms)),
+            _ => Err("connection: give exactly one of leave_after_calls (1 or more), leave_after_head: true, \
+                      leave_after_events (1 or more), read_delay_ms (1 or more)"),
         }
     }
 }
@@ -166,7 +181,17 @@ pub struct Request {
     pub json: Option<Value>,
     pub body: Option<String>,
     pub body_base64: Option<String>,
-    pub client: Option<Client>,
+    pub connection: Option<Conduct>,
+}
+
+impl Request {
+    /// How often the provider is called before the client leaves; 0: it does not wait for that.
+    pub fn calls_before_leaving(&self) -> usize {
+        match self.connection {
+            Some(Conduct::LeaveAfterCalls(calls)) => calls,
+            _ => 0,
+        }
+    }
 }
 
 /// [`Key`] as written.
@@ -232,6 +257,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// A call that gets this whole is one LiteLLM counts.
+    pub fn is_success(&self) -> bool {
+        !self.is_silent() && self.then == Then::End && self.status.is_none_or(|status| (200..300).contains(&status))
+    }
+
     /// Nothing is written before [`Answer::then`] happens.
     pub fn is_silent(&self) -> bool {
         matches!(self.then, Then::Hang | Then::Refuse)
@@ -264,6 +294,7 @@ struct File {
     why: String,
     request: Option<Request>,
     requests: Option<Vec<Request>>,
+    client: Option<ClientCall>,
     #[serde(default = "no_answers")]
     provider: Provider,
     expect: String,
@@ -293,11 +324,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
     if parsed.why.trim().is_empty() {
         return Err(invalid("why: says nothing".into()));
     }
-    let requests = match (parsed.request, parsed.requests) {
-        (Some(request), None) => vec![request],
-        (None, Some(requests)) if !requests.is_empty() => requests,
-        _ => return Err(invalid("request: give exactly one of `request` and a non-empty `requests`".into())),
+    let requests = match (parsed.request, parsed.requests, &parsed.client) {
+        (Some(request), None, None) => vec![request],
+        (None, Some(requests), None) if !requests.is_empty() => requests,
+        (None, None, Some(_)) => Vec::new(),
+        _ => return Err(invalid("request: give exactly one of `request`, a non-empty `requests` and `client`".into())),
     };
+    if let Some(complaint) = parsed.client.as_ref().and_then(ClientCall::complaint) {
+        return Err(invalid(complaint));
+    }
     for request in &requests {
         let bodies = [request.json.is_some(), request.body.is_some(), request.body_base64.is_some()];
         if bodies.iter().filter(|given| **given).count() > 1 {
@@ -341,6 +376,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         route: parsed.route,
         why: parsed.why,
         requests,
+        client: parsed.client,
         answers: parsed.provider.answers,
         expect,
         config: parsed.config,
@@ -349,7 +385,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
     })
 }
 
-/// Reads every case below `dir`, in order of name.
+/// Reads every case below `dir`: those of requests in order of name, then those of clients.
 pub fn load(dir: &Path) -> Result<Vec<Case>, CaseError> {
     let read = |file: &Path, source| CaseError::Read { file: file.to_owned(), source };
     let mut cases = Vec::new();
@@ -362,10 +398,12 @@ pub fn load(dir: &Path) -> Result<Vec<Case>, CaseError> {
                     let message = format!("config: there is no configs/{name}.yaml beside the cases");
                     return Err(CaseError::Invalid { file, message });
                 }
-                cases.push(case);
+                cases.extend(case.for_each_client());
             }
         }
     }
+    // what LiteLLM still writes after a client has left must not fall into the keys of a case that compares them
+    cases.sort_by_key(|case| case.client.is_some());
     Ok(cases)
 }
 
@@ -461,24 +499,25 @@ expect: declined:virtual_key
     }
 
     #[test]
-    fn a_client_does_one_thing_only() {
-        let client = |keys: &str| {
-            let with = format!("key: master, client: {keys},");
-            parse_text(&GOOD.replace("key: master,", &with)).map(|case| case.requests[0].client)
+    fn a_connection_has_one_conduct() {
+        let conduct = |keys: &str| {
+            let with = format!("key: master, connection: {keys},");
+            parse_text(&GOOD.replace("key: master,", &with)).map(|case| case.requests[0].connection)
         };
-        assert_eq!(client("{leave_after_ms: 0}").unwrap(), Some(Client::LeaveAfterMs(0)));
-        assert_eq!(client("{leave_after_head: true}").unwrap(), Some(Client::LeaveAfterHead));
-        assert_eq!(client("{leave_after_events: 2}").unwrap(), Some(Client::LeaveAfterEvents(2)));
-        assert_eq!(client("{read_delay_ms: 5}").unwrap(), Some(Client::ReadDelayMs(5)));
+        assert_eq!(conduct("{leave_after_calls: 3}").unwrap(), Some(Conduct::LeaveAfterCalls(3)));
+        assert_eq!(conduct("{leave_after_head: true}").unwrap(), Some(Conduct::LeaveAfterHead));
+        assert_eq!(conduct("{leave_after_events: 2}").unwrap(), Some(Conduct::LeaveAfterEvents(2)));
+        assert_eq!(conduct("{read_delay_ms: 5}").unwrap(), Some(Conduct::ReadDelayMs(5)));
         for wrong in [
             "{}",
+            "{leave_after_calls: 0}",
             "{leave_after_events: 0}",
             "{leave_after_head: false}",
             "{read_delay_ms: 0}",
-            "{leave_after_ms: 1, read_delay_ms: 1}",
+            "{leave_after_calls: 1, read_delay_ms: 1}",
             "{leave_after_evnts: 1}",
         ] {
-            assert!(client(wrong).is_err(), "{wrong}");
+            assert!(conduct(wrong).is_err(), "{wrong}");
         }
         assert!(!parse_text(GOOD).unwrap().leaves());
     }

@@ -297,7 +297,7 @@ impl Managed {
 }
 
 /// A command that sees nothing of what the caller's shell has set for LiteLLM, its providers, TLS or proxies.
-fn clean(program: &Path) -> Command {
+pub(super) fn clean(program: &Path) -> Command {
     const KEPT: &[&str] = &["PATH", "HOME", "USER", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH"];
     let mut command = Command::new(program);
     command.env_clear().envs(std::env::vars_os().filter(|(name, _)| {

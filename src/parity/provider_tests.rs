@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     parity::{
         case::{Request, parse},
-        client::{Response, send},
+        client::{Response, send, send_until},
     },
     secret::Secret,
 };
@@ -101,13 +101,14 @@ async fn the_gateways_own_polls_take_no_answer() {
     assert_eq!(provider.calls().len(), 1);
 }
 
-/// With `client` as the request's own key.
-async fn ask_as(client: &str, answer: &str) -> (Response, Vec<ProviderCall>) {
+/// With `connection` as the request's own key.
+async fn ask_as(conduct: &str, answer: &str) -> (Response, Vec<ProviderCall>) {
     let provider = Provider::start(0).await.unwrap();
     let (mut request, answers) = case(answer);
-    request.client = Some(serde_yaml::from_str(client).unwrap());
+    request.connection = Some(serde_yaml::from_str(conduct).unwrap());
     provider.script(&answers);
-    let response = send(provider.address, &request, &Secret::new("sk-m")).await.unwrap();
+    let called = provider.called(request.calls_before_leaving());
+    let response = send_until(provider.address, &request, &Secret::new("sk-m"), called).await.unwrap();
     for _ in 0..200 {
         if provider.calls().iter().all(|call| call.left.is_some()) {
             break;
@@ -125,7 +126,7 @@ async fn a_client_that_leaves_is_seen_by_the_provider() {
     assert_eq!(calls[0].left, Some(true));
     let (response, calls) = ask_as("{leave_after_head: true}", stream).await;
     assert_eq!((response.status, response.body.end, calls[0].left), (200, End::Left, Some(true)));
-    let (response, calls) = ask_as("{leave_after_ms: 30}", "{delay_ms: 5000, json: {}}").await;
+    let (response, calls) = ask_as("{leave_after_calls: 1}", "{delay_ms: 5000, json: {}}").await;
     assert_eq!((response.status, response.body.end, calls[0].left), (0, End::Left, Some(true)));
     // what was there before it left is a whole answer
     let (_, calls) = ask_as("{leave_after_head: true}", "{json: {}}").await;

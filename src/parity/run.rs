@@ -13,13 +13,14 @@ use serde_json::{Value, json};
 use super::{
     canary::Canaries,
     case::{Answer, Case, Key, KeyText, Request},
-    client::{Response, send},
+    client::{Response, key_text, send, send_until},
     http1::{End, elapsed_ms},
     normalise::{Context, normalise},
     observe,
     provider::Provider,
     redis::{self, Redis},
     rows::{MARKER, Rows},
+    sdk::{ClientCall, SdkError, Sdks, Seen},
     verdict::Observed,
 };
 use crate::secret::Secret;
@@ -37,10 +38,14 @@ pub enum RunError {
     NotFlushed,
     #[error("the edge's log: {0}")]
     Log(io::Error),
+    #[error("clients: {0}")]
+    Client(#[from] SdkError),
 }
 
 /// Keys that have not changed for so long are taken as final.
 const QUIET: Duration = Duration::from_millis(120);
+/// A busy Python gateway counts a successful call so long after its answer; without this the next case would get it.
+const LATE_COUNT: Duration = Duration::from_millis(1500);
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +76,7 @@ pub struct Runner {
     /// edges of cases with a `config` of their own, by its name
     pub configured: BTreeMap<String, Edge>,
     pub provider: Provider,
+    pub sdks: Sdks,
     pub master_key: Secret,
     pub canaries: Canaries,
     pub rows: Option<Rows>,
@@ -100,7 +106,7 @@ impl Runner {
             return Err(RunError::NotFlushed);
         }
         if let Some(redis) = &mut self.redis {
-            settled(redis).await.map_err(RunError::Redis)?;
+            settled(redis, None).await.map_err(RunError::Redis)?;
         }
         Ok(())
     }
@@ -186,16 +192,22 @@ impl Runner {
         let edge = self.edge_of(case).clone();
         let before = if on_edge { self.counters(&edge).await } else { None };
         let log_from = log_length(&edge);
-        let keys = match &mut self.redis {
+        // a client's case compares no keys: the requests' cases do, and waiting for them to settle takes longer than all else
+        let keys = match self.redis.as_mut().filter(|_| case.client.is_none()) {
             Some(redis) => Some(redis.dump().await.map_err(RunError::Redis)?),
             None => None,
         };
         let started = Instant::now();
         self.provider.script(&case.answers);
+        let address = if on_edge { edge.address } else { self.python };
+        let seen = match &case.client {
+            Some(call) => Some(self.client(call, address).await?),
+            None => None,
+        };
         let mut responses = Vec::with_capacity(case.requests.len());
         for request in &case.requests {
-            let address = if on_edge { edge.address } else { self.python };
-            match send(address, request, &self.master_key).await {
+            let called = self.provider.called(request.calls_before_leaving());
+            match send_until(address, request, &self.master_key, called).await {
                 Ok(response) => responses.push(response),
                 // an edge that is gone is a difference, a Python gateway that is gone is no measure
                 Err(_) if on_edge => responses.push(Response::none(End::Reset)),
@@ -208,7 +220,9 @@ impl Runner {
         }
         let mut tree = Value::Null;
         if let (Some(redis), Some(before)) = (&mut self.redis, keys) {
-            let after = settled(redis).await.map_err(RunError::Redis)?;
+            let native = responses.iter().any(|r| served_by(r).as_deref() == Some("native"));
+            let counts = !native && case.answers.iter().any(|answer| answer.is_success());
+            let after = settled(redis, counts.then_some(&before)).await.map_err(RunError::Redis)?;
             tree = redis::delta(&before, &after, i64::try_from(elapsed_ms(started)).unwrap_or(i64::MAX));
         }
         let calls = self.provider.calls();
@@ -216,10 +230,15 @@ impl Runner {
         if let (Some(tree), Value::Object(_)) = (tree.as_object_mut(), &keys) {
             tree.insert("redis".into(), keys);
         }
+        let mut served_by: Vec<_> = responses.iter().filter(|r| !left_unanswered(r)).map(served_by).collect();
+        if let (Some(seen), Some(tree)) = (seen, tree.as_object_mut()) {
+            served_by = seen.served_by();
+            seen.put_into(tree);
+        }
         let mut observed = Observed {
             tree,
             raw: observe::raw(&responses, &calls),
-            served_by: responses.iter().filter(|r| !left_unanswered(r)).map(served_by).collect(),
+            served_by,
             millis: micros / 1000,
             micros,
             ..Observed::default()
@@ -227,7 +246,8 @@ impl Runner {
         if on_edge {
             let sent = if case.route == METRICS { 0 } else { case.requests.len() as u64 };
             let grown = self.growth(&edge, before.unwrap_or_default(), sent).await.unwrap_or_default();
-            observed.counted = (self.exclusive && case.route != METRICS).then_some(grown.requests);
+            let counts = self.exclusive && case.route != METRICS && case.client.is_none();
+            observed.counted = counts.then_some(grown.requests);
             observed.declines = grown.declines;
             observed.leaks = self.leaks(case, &edge, log_from).map_err(RunError::Log)?;
         }
@@ -267,6 +287,12 @@ impl Runner {
         }
     }
 
+    /// What a real client sees of the gateway there.
+    async fn client(&mut self, call: &ClientCall, address: SocketAddr) -> Result<Seen, RunError> {
+        let key = Secret::new(key_text(&call.key.0, &self.master_key).unwrap_or_default());
+        Ok(self.sdks.call(call, &format!("http://{address}"), &key).await?)
+    }
+
     fn leaks(&self, case: &Case, edge: &Edge, from: u64) -> io::Result<Vec<String>> {
         use std::io::{Read, Seek, SeekFrom};
         let Some(path) = &edge.log else { return Ok(Vec::new()) };
@@ -289,7 +315,7 @@ pub fn get(path: &str, key: Key) -> Request {
         json: None,
         body: None,
         body_base64: None,
-        client: None,
+        connection: None,
     }
 }
 
@@ -306,13 +332,21 @@ fn log_length(edge: &Edge) -> u64 {
     edge.log.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
 }
 
-/// The keys once nothing changes them any more: LiteLLM counts after it has answered.
-async fn settled(redis: &mut Redis) -> io::Result<redis::Dump> {
+/// The keys once nothing changes them any more: LiteLLM counts after it has answered. `from`: something has to change,
+/// for a while that is what is waited for.
+async fn settled(redis: &mut Redis, from: Option<&redis::Dump>) -> io::Result<redis::Dump> {
     let values = |dump: &redis::Dump| dump.iter().map(|(k, e)| (k.clone(), e.value.clone())).collect::<Vec<_>>();
     let started = Instant::now();
     let mut last = redis.dump().await?;
+    while let Some(from) = from
+        && values(from) == values(&last)
+        && started.elapsed() < LATE_COUNT
+    {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        last = redis.dump().await?;
+    }
     let mut quiet = Instant::now();
-    while quiet.elapsed() < QUIET && started.elapsed() < Duration::from_secs(2) {
+    while quiet.elapsed() < QUIET && started.elapsed() < LATE_COUNT + Duration::from_secs(2) {
         tokio::time::sleep(Duration::from_millis(30)).await;
         let now = redis.dump().await?;
         if values(&now) != values(&last) {

@@ -149,7 +149,7 @@ fn expectation(case: &Case, edge: &Observed) -> Vec<Difference> {
     }
     let wanted = match &case.expect {
         Expect::Native | Expect::Passed => BTreeMap::new(),
-        Expect::Declined(reason) => BTreeMap::from([(reason.clone(), case.requests.len() as u64)]),
+        Expect::Declined(reason) => BTreeMap::from([(reason.clone(), edge.served_by.len() as u64)]),
     };
     if edge.declines != wanted {
         found.push(value("expect.declines", json!(wanted), json!(edge.declines)));
