@@ -16,13 +16,14 @@ suite = status=0; $(DEBUG) parity run --keep --state "$(STATE)" $(1) || status=$
   if [ $$status = 0 ]; then python3 parity-tests/tools/generated.py --binary $(DEBUG) --state "$(STATE)" $(2) || status=$$?; fi; \
   $(DEBUG) parity down --state "$(STATE)"; exit $$status
 
-.PHONY: help openapi build demo test lint unit parity evidence bench bench-docs tools reference clients clean browser
+.PHONY: help openapi build demo test lint unit parity mutants evidence bench bench-docs tools reference clients clean browser
 help:
 	@echo "make demo      build, start the real Python gateway, a provider and the edge; send traffic; compare and time"
 	@echo "make test      formatting, clippy, unit, integration and parity tests"
 	@echo "make bench     the Python gateway, the edge and the bare provider side by side: table, target/bench/result.json, speed.svg (10 minutes)"
 	@echo "make build     the release binary: $(BINARY)"
 	@echo "make openapi   thousands of requests made out of LiteLLM's OpenAPI document, to both sides"
+	@echo "make mutants   build known faults in, one by one, and see the parity suite notice each"
 	@echo "make evidence  run the parity suite with the release binary and renew parity-tests/evidence/"
 
 tools:
@@ -77,7 +78,14 @@ openapi: tools reference
 evidence: build reference clients
 	"$(BINARY)" parity run --out "$(CACHE)/parity"
 
-test: lint unit parity
+# every fault that can be built in must turn the suite red; the plain debug binary is put back at once
+mutants: tools reference
+	cargo build --locked --features faults
+	cp "$(CARGO_TARGET_DIR)/debug/litellm-rust" "$(CARGO_TARGET_DIR)/debug/litellm-rust-faults"
+	cargo build --locked
+	"$(CARGO_TARGET_DIR)/debug/litellm-rust-faults" parity mutants --out "$(CACHE)/mutants"
+
+test: lint unit parity mutants
 
 clean:
 	rm -rf "$(CACHE)"

@@ -13,6 +13,7 @@ use crate::{
         managed::{EdgePlace, Managed, PROVIDER_KEY},
         mutants::{self, Caught},
         run::{Edge, Runner},
+        sdk::{self, Sdks},
     },
     routes::litellm_headers::LITELLM_VERSION,
     secret::Secret,
@@ -64,6 +65,8 @@ async fn whole(args: &MutantsArgs, managed: &mut Managed) -> anyhow::Result<Vec<
         edge: Edge { address: nowhere, log: None },
         configured: BTreeMap::new(),
         provider,
+        // real clients see no fault that raw requests do not see
+        sdks: Sdks::new(sdk::installed(), args.place.suite.join("clients")),
         master_key,
         canaries: Canaries::new(secrets),
         // native calls write neither: there is nothing to break yet

@@ -52,7 +52,7 @@ impl Case {
 
     /// A client of it leaves before its answer is complete.
     pub fn leaves(&self) -> bool {
-        self.requests.iter().any(|request| request.client.is_some_and(Client::leaves))
+        self.requests.iter().any(|request| request.connection.is_some_and(Conduct::leaves))
     }
 
     /// A case for each client it names, `<name>@<client>`; itself where it names none.
@@ -119,12 +119,12 @@ pub enum Key {
     Raw(String),
 }
 
-/// What a client does besides reading its answer to the end.
+/// What a client does with its connection besides reading the answer to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "ClientKeys")]
-pub enum Client {
-    /// closes the connection so many milliseconds after the request was sent, without a look at the answer
-    LeaveAfterMs(u64),
+#[serde(try_from = "ConductKeys")]
+pub enum Conduct {
+    /// closes it once the provider was called so often, without a look at the answer
+    LeaveAfterCalls(usize),
     /// closes it once the answer's head is there
     LeaveAfterHead,
     /// closes it once so many events of the stream are there
@@ -133,33 +133,33 @@ pub enum Client {
     ReadDelayMs(u64),
 }
 
-impl Client {
+impl Conduct {
     /// It is gone before the answer is complete.
     pub fn leaves(self) -> bool {
-        !matches!(self, Client::ReadDelayMs(_))
+        !matches!(self, Conduct::ReadDelayMs(_))
     }
 }
 
-/// [`Client`] as written: exactly one key.
+/// [`Conduct`] as written: exactly one key.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ClientKeys {
-    leave_after_ms: Option<u64>,
+struct ConductKeys {
+    leave_after_calls: Option<usize>,
     leave_after_head: Option<bool>,
     leave_after_events: Option<usize>,
     read_delay_ms: Option<u64>,
 }
 
-impl TryFrom<ClientKeys> for Client {
+impl TryFrom<ConductKeys> for Conduct {
     type Error = &'static str;
-    fn try_from(keys: ClientKeys) -> Result<Self, Self::Error> {
-        match (keys.leave_after_ms, keys.leave_after_head, keys.leave_after_events, keys.read_delay_ms) {
-            (Some(ms), None, None, None) => Ok(Client::LeaveAfterMs(ms)),
-            (None, Some(true), None, None) => Ok(Client::LeaveAfterHead),
-            (None, None, Some(events @ 1..), None) => Ok(Client::LeaveAfterEvents(events)),
-            (None, None, None, Some(ms @ 1..)) => Ok(Client::ReadDelayMs(ms)),
-            _ => Err("client: give exactly one of leave_after_ms, leave_after_head: true, leave_after_events (1 or \
-                      more), read_delay_ms (1 or more)"),
+    fn try_from(keys: ConductKeys) -> Result<Self, Self::Error> {
+        match (keys.leave_after_calls, keys.leave_after_head, keys.leave_after_events, keys.read_delay_ms) {
+            (Some(calls @ 1..), None, None, None) => Ok(Conduct::LeaveAfterCalls(calls)),
+            (None, Some(true), None, None) => Ok(Conduct::LeaveAfterHead),
+            (None, None, Some(events @ 1..), None) => Ok(Conduct::LeaveAfterEvents(events)),
+            (None, None, None, Some(ms @ 1..)) => Ok(Conduct::ReadDelayMs(ms)),
+            _ => Err("connection: give exactly one of leave_after_calls (1 or more), leave_after_head: true, \
+                      leave_after_events (1 or more), read_delay_ms (1 or more)"),
         }
     }
 }
@@ -181,7 +181,17 @@ pub struct Request {
     pub json: Option<Value>,
     pub body: Option<String>,
     pub body_base64: Option<String>,
-    pub client: Option<Client>,
+    pub connection: Option<Conduct>,
+}
+
+impl Request {
+    /// How often the provider is called before the client leaves; 0: it does not wait for that.
+    pub fn calls_before_leaving(&self) -> usize {
+        match self.connection {
+            Some(Conduct::LeaveAfterCalls(calls)) => calls,
+            _ => 0,
+        }
+    }
 }
 
 /// [`Key`] as written.
@@ -247,6 +257,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// A call that gets this whole is one LiteLLM counts.
+    pub fn is_success(&self) -> bool {
+        !self.is_silent() && self.then == Then::End && self.status.is_none_or(|status| (200..300).contains(&status))
+    }
+
     /// Nothing is written before [`Answer::then`] happens.
     pub fn is_silent(&self) -> bool {
         matches!(self.then, Then::Hang | Then::Refuse)
@@ -481,6 +496,48 @@ expect: declined:virtual_key
             let error = parse_text(&GOOD.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains("messages/x.yaml") && error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn a_connection_has_one_conduct() {
+        let conduct = |keys: &str| {
+            let with = format!("key: master, connection: {keys},");
+            parse_text(&GOOD.replace("key: master,", &with)).map(|case| case.requests[0].connection)
+        };
+        assert_eq!(conduct("{leave_after_calls: 3}").unwrap(), Some(Conduct::LeaveAfterCalls(3)));
+        assert_eq!(conduct("{leave_after_head: true}").unwrap(), Some(Conduct::LeaveAfterHead));
+        assert_eq!(conduct("{leave_after_events: 2}").unwrap(), Some(Conduct::LeaveAfterEvents(2)));
+        assert_eq!(conduct("{read_delay_ms: 5}").unwrap(), Some(Conduct::ReadDelayMs(5)));
+        for wrong in [
+            "{}",
+            "{leave_after_calls: 0}",
+            "{leave_after_events: 0}",
+            "{leave_after_head: false}",
+            "{read_delay_ms: 0}",
+            "{leave_after_calls: 1, read_delay_ms: 1}",
+            "{leave_after_evnts: 1}",
+        ] {
+            assert!(conduct(wrong).is_err(), "{wrong}");
+        }
+        assert!(!parse_text(GOOD).unwrap().leaves());
+    }
+
+    #[test]
+    fn a_config_is_for_what_python_serves_and_exists() {
+        let with = |config: &str| GOOD.replace("expect:", &format!("config: {config}\nexpect:"));
+        assert_eq!(parse_text(&with("caching")).unwrap().config.as_deref(), Some("caching"));
+        for wrong in ["''", "../config", "Caching"] {
+            assert!(parse_text(&with(wrong)).is_err(), "{wrong}");
+        }
+        let native = with("caching").replace("declined:virtual_key", "native");
+        assert!(parse_text(&native).unwrap_err().to_string().contains("Python serves"));
+        let dir = crate::manifest::testing::TempDir::new();
+        std::fs::create_dir_all(dir.path().join("cases/messages")).unwrap();
+        std::fs::write(dir.path().join("cases/messages/x.yaml"), with("caching")).unwrap();
+        assert!(load(&dir.path().join("cases")).unwrap_err().to_string().contains("configs/caching.yaml"));
+        std::fs::create_dir_all(dir.path().join("configs")).unwrap();
+        std::fs::write(dir.path().join("configs/caching.yaml"), "").unwrap();
+        assert_eq!(load(&dir.path().join("cases")).unwrap().len(), 1);
     }
 
     #[test]

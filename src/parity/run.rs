@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     canary::Canaries,
     case::{Answer, Case, Key, KeyText, Request},
-    client::{Response, key_text, send},
+    client::{Response, key_text, send, send_until},
     http1::{End, elapsed_ms},
     normalise::{Context, normalise},
     observe,
@@ -44,6 +44,8 @@ pub enum RunError {
 
 /// Keys that have not changed for so long are taken as final.
 const QUIET: Duration = Duration::from_millis(120);
+/// A busy Python gateway counts a successful call so long after its answer; without this the next case would get it.
+const LATE_COUNT: Duration = Duration::from_millis(1500);
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +106,7 @@ impl Runner {
             return Err(RunError::NotFlushed);
         }
         if let Some(redis) = &mut self.redis {
-            settled(redis).await.map_err(RunError::Redis)?;
+            settled(redis, None).await.map_err(RunError::Redis)?;
         }
         Ok(())
     }
@@ -204,7 +206,8 @@ impl Runner {
         };
         let mut responses = Vec::with_capacity(case.requests.len());
         for request in &case.requests {
-            match send(address, request, &self.master_key).await {
+            let called = self.provider.called(request.calls_before_leaving());
+            match send_until(address, request, &self.master_key, called).await {
                 Ok(response) => responses.push(response),
                 // an edge that is gone is a difference, a Python gateway that is gone is no measure
                 Err(_) if on_edge => responses.push(Response::none(End::Reset)),
@@ -217,7 +220,9 @@ impl Runner {
         }
         let mut tree = Value::Null;
         if let (Some(redis), Some(before)) = (&mut self.redis, keys) {
-            let after = settled(redis).await.map_err(RunError::Redis)?;
+            let native = responses.iter().any(|r| served_by(r).as_deref() == Some("native"));
+            let counts = !native && case.answers.iter().any(|answer| answer.is_success());
+            let after = settled(redis, counts.then_some(&before)).await.map_err(RunError::Redis)?;
             tree = redis::delta(&before, &after, i64::try_from(elapsed_ms(started)).unwrap_or(i64::MAX));
         }
         let calls = self.provider.calls();
@@ -225,7 +230,7 @@ impl Runner {
         if let (Some(tree), Value::Object(_)) = (tree.as_object_mut(), &keys) {
             tree.insert("redis".into(), keys);
         }
-        let mut served_by: Vec<_> = responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect();
+        let mut served_by: Vec<_> = responses.iter().filter(|r| !left_unanswered(r)).map(served_by).collect();
         if let (Some(seen), Some(tree)) = (seen, tree.as_object_mut()) {
             served_by = seen.served_by();
             seen.put_into(tree);
@@ -240,10 +245,10 @@ impl Runner {
         };
         if on_edge {
             let sent = if case.route == METRICS { 0 } else { case.requests.len() as u64 };
-            let grown = self.growth(&edge, before.unwrap_or_default(), sent).await;
+            let grown = self.growth(&edge, before.unwrap_or_default(), sent).await.unwrap_or_default();
             let counts = self.exclusive && case.route != METRICS && case.client.is_none();
-            observed.counted = grown.as_ref().map(|grown| grown.requests).filter(|_| counts);
-            observed.declines = grown.unwrap_or_default().declines;
+            observed.counted = counts.then_some(grown.requests);
+            observed.declines = grown.declines;
             observed.leaks = self.leaks(case, &edge, log_from).map_err(RunError::Log)?;
         }
         Ok(observed)
@@ -270,13 +275,12 @@ impl Runner {
         let started = Instant::now();
         loop {
             let mut now = self.counters(edge).await?;
-            now.requests = now.requests.saturating_sub(before.requests);
-            if now.requests >= sent || !self.exclusive || started.elapsed() > Duration::from_secs(2) {
-                let grown = |(reason, n): (String, u64)| {
-                    let n = n.saturating_sub(before.declines.get(&reason).copied().unwrap_or(0));
-                    (n > 0).then_some((reason, n))
-                };
-                now.declines = now.declines.into_iter().filter_map(grown).collect();
+            now.requests = since(now.requests, &before.requests);
+            if now.requests.values().sum::<u64>() >= sent
+                || !self.exclusive
+                || started.elapsed() > Duration::from_secs(2)
+            {
+                now.declines = since(now.declines, &before.declines);
                 return Some(now);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -311,21 +315,38 @@ pub fn get(path: &str, key: Key) -> Request {
         json: None,
         body: None,
         body_base64: None,
-        client: None,
+        connection: None,
     }
+}
+
+fn served_by(response: &Response) -> Option<String> {
+    response.head.get("x-litellm-edge").map(str::to_owned)
+}
+
+/// The client did not wait for any answer: who served it is only in the edge's count.
+fn left_unanswered(response: &Response) -> bool {
+    response.status == 0 && response.body.end == End::Left
 }
 
 fn log_length(edge: &Edge) -> u64 {
     edge.log.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
 }
 
-/// The keys once nothing changes them any more: LiteLLM counts after it has answered.
-async fn settled(redis: &mut Redis) -> io::Result<redis::Dump> {
+/// The keys once nothing changes them any more: LiteLLM counts after it has answered. `from`: something has to change,
+/// for a while that is what is waited for.
+async fn settled(redis: &mut Redis, from: Option<&redis::Dump>) -> io::Result<redis::Dump> {
     let values = |dump: &redis::Dump| dump.iter().map(|(k, e)| (k.clone(), e.value.clone())).collect::<Vec<_>>();
     let started = Instant::now();
     let mut last = redis.dump().await?;
+    while let Some(from) = from
+        && values(from) == values(&last)
+        && started.elapsed() < LATE_COUNT
+    {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        last = redis.dump().await?;
+    }
     let mut quiet = Instant::now();
-    while quiet.elapsed() < QUIET && started.elapsed() < Duration::from_secs(2) {
+    while quiet.elapsed() < QUIET && started.elapsed() < LATE_COUNT + Duration::from_secs(2) {
         tokio::time::sleep(Duration::from_millis(30)).await;
         let now = redis.dump().await?;
         if values(&now) != values(&last) {
@@ -344,8 +365,17 @@ const METRICS: &str = "metrics";
 struct Counters {
     /// `litellm_edge_declines_total` by reason
     declines: BTreeMap<String, u64>,
-    /// `litellm_edge_requests_total`, without those for the page itself
-    requests: u64,
+    /// `litellm_edge_requests_total` by side, without those for the page itself
+    requests: BTreeMap<String, u64>,
+}
+
+/// What grew, and by how much.
+fn since(now: BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let grown = |(name, n): (String, u64)| {
+        let n = n.saturating_sub(before.get(&name).copied().unwrap_or(0));
+        (n > 0).then_some((name, n))
+    };
+    now.into_iter().filter_map(grown).collect()
 }
 
 /// Reads them out of the text format.
@@ -362,7 +392,9 @@ fn counters(metrics: &str) -> Counters {
             ("litellm_edge_declines_total", Some(reason), _) => {
                 *out.declines.entry(reason.to_owned()).or_default() += count
             }
-            ("litellm_edge_requests_total", _, route) if route != Some(METRICS) => out.requests += count,
+            ("litellm_edge_requests_total", _, route) if route != Some(METRICS) => {
+                *out.requests.entry(label("side").unwrap_or_default().to_owned()).or_default() += count
+            }
             _ => {}
         }
     }
@@ -401,7 +433,9 @@ mod tests {
                     litellm_edge_requests_total{route=\"messages\",side=\"python\",status=\"2xx\"} 5\n\
                     litellm_edge_requests_total{route=\"metrics\",side=\"native\",status=\"2xx\"} 9\n";
         let declines = BTreeMap::from([("model".into(), 3), ("field".into(), 1)]);
-        assert_eq!(counters(text), Counters { declines, requests: 5 });
+        let requests = BTreeMap::from([("python".into(), 5)]);
+        assert_eq!(counters(text), Counters { declines, requests });
+        assert_eq!(since(counters(text).declines, &BTreeMap::from([("model".into(), 3)])).len(), 1);
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub struct Observed {
     pub served_by: Vec<Option<String>>,
     /// growth of `litellm_edge_declines_total` by reason
     pub declines: BTreeMap<String, u64>,
-    /// growth of `litellm_edge_requests_total`; `None`: not asked
-    pub counted: Option<u64>,
+    /// growth of `litellm_edge_requests_total` by side; `None`: not asked
+    pub counted: Option<BTreeMap<String, u64>>,
     /// names (never values) of the canaries seen in the edge's log
     pub leaks: Vec<String>,
     pub millis: u64,
@@ -154,9 +154,9 @@ fn expectation(case: &Case, edge: &Observed) -> Vec<Difference> {
     if edge.declines != wanted {
         found.push(value("expect.declines", json!(wanted), json!(edge.declines)));
     }
-    let sent = case.requests.len() as u64;
-    if let Some(counted) = edge.counted.filter(|counted| *counted != sent) {
-        found.push(value("expect.counted", sent.into(), counted.into()));
+    let sent = BTreeMap::from([(side.to_owned(), case.requests.len() as u64)]);
+    if let Some(counted) = edge.counted.as_ref().filter(|counted| **counted != sent) {
+        found.push(value("expect.counted", json!(sent), json!(counted)));
     }
     found
 }
@@ -215,8 +215,10 @@ mod tests {
     #[test]
     fn a_request_that_is_not_counted_fails_the_case() {
         let same = observed(json!({}));
-        for (counted, outcome) in [(Some(1), Outcome::Passed), (Some(0), Outcome::Failed), (Some(2), Outcome::Failed)] {
-            let edge = Observed { counted, ..same.clone() };
+        for (side, n, outcome) in
+            [("native", 1, Outcome::Passed), ("native", 2, Outcome::Failed), ("python", 1, Outcome::Failed)]
+        {
+            let edge = Observed { counted: Some(BTreeMap::from([(side.into(), n)])), ..same.clone() };
             assert_eq!(judge(&case("native"), &same, &same, &edge, &Tolerated::default()).outcome, outcome);
         }
     }
