@@ -78,6 +78,7 @@ fn blank(started: Instant) -> Record {
         client_gone: false,
         python_error: None,
         call: CallLog::default(),
+        trace: None,
     }
 }
 
@@ -265,6 +266,9 @@ impl Proxy {
             let reply = admin::answer(&head, &body, edge);
             native::write(session, ctx, native::Watch::default(), reply, Side::Edge).await?;
             return Ok(true);
+        }
+        if let Some(tracer) = &edge.config.tracer {
+            ctx.record.trace = Some(passthrough::begin_trace(tracer, session.req_header_mut())?);
         }
         let way = if matchable && !session.is_upgrade_req() {
             let request = session.req_header();

@@ -11,7 +11,7 @@ use super::{
     health::PythonHealth,
     python::{PythonAddress, PythonTarget},
 };
-use crate::{config::Snapshot, routes::Services};
+use crate::{config::Snapshot, routes::Services, telemetry::trace::Tracer};
 
 /// What happens to `X-Forwarded-*` on the way to Python.
 ///
@@ -82,6 +82,8 @@ pub struct EdgeConfig {
     pub drain_delay: Duration,
     /// `/edge/ready` is 503 while Python is down
     pub strict_ready: bool,
+    /// `None`: no traces, and `traceparent` passes as it came
+    pub tracer: Option<Tracer>,
 }
 
 impl Default for EdgeConfig {
@@ -111,6 +113,7 @@ impl Default for EdgeConfig {
             grace_period: Duration::from_secs(30),
             drain_delay: Duration::ZERO,
             strict_ready: false,
+            tracer: None,
         }
     }
 }

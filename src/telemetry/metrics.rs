@@ -25,6 +25,8 @@ pub struct Metrics {
     pub all_python: IntGauge,
     /// reloads; labels: file (`config`|`routes`), result (`ok`|`refused`)
     pub reloads: IntCounterVec,
+    /// spans of traces; label: outcome (`sent`|`dropped`)
+    pub spans: IntCounterVec,
 }
 
 const BUCKETS: &[f64] = &[
@@ -76,6 +78,7 @@ impl Metrics {
                 "reloads of config.yaml and routes.toml",
                 &["file", "result"],
             )?,
+            spans: counter("litellm_edge_trace_spans_total", "spans for the trace collector", &["outcome"])?,
             registry,
         })
     }

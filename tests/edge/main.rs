@@ -24,4 +24,5 @@ mod routes;
 mod slow_clients;
 mod support;
 mod tls;
+mod traces;
 mod websocket;
