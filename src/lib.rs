@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod edge;
 pub mod error;
+pub mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod json;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     error::{EdgeError, Failure},
+    faults::{self, fault},
     routes::{CallLog, EventStream, Execution, Reply, ReplyBody},
     telemetry::access_log::Side,
 };
@@ -33,7 +34,9 @@ pub(super) async fn run(
         biased;
         reply = &mut execution => reply,
         gone = watch.left(session) => {
-            finish_alone(edge, ctx, execution);
+            if !fault!(CallAborted) {
+                finish_alone(edge, ctx, execution);
+            }
             return Err(gone);
         }
     };
@@ -55,7 +58,8 @@ pub(super) async fn write(
     ctx.record.call = reply.log;
     match reply.body {
         ReplyBody::Full(body) => reply::full(session, reply.status, reply.headers, body, side).await,
-        ReplyBody::Stream(mut stream) => {
+        ReplyBody::Stream(stream) => {
+            let mut stream = faults::stream(stream);
             let head = reply::head(reply.status, reply.headers, Framing::Chunked, "Origin", false, side)?;
             let written = match session.downstream_session.write_response_header(head).await {
                 Ok(()) => forward(session, watch, &mut *stream).await,
@@ -63,6 +67,7 @@ pub(super) async fn write(
             };
             // read before the drop, whatever happened: what is known so far is what the log line says
             ctx.record.call = known(&*stream);
+            faults::after(stream);
             written
         }
     }

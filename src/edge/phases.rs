@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     error::{EdgeError, Failure},
+    faults::fault,
     routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
     telemetry::access_log::{Label, Record, Side},
 };
@@ -197,7 +198,9 @@ impl Proxy {
 
     fn decline(&self, ctx: &mut Ctx, route: &'static NativeRoute, reason: Decline) {
         ctx.record.decline = Some(reason);
-        self.0.services.metrics.declines.with_label_values(&[route.id, reason.as_str()]).inc();
+        if !fault!(DeclineNotCounted) {
+            self.0.services.metrics.declines.with_label_values(&[route.id, reason.as_str()]).inc();
+        }
         self.0.decider.declined(route, reason);
     }
 

@@ -23,6 +23,8 @@ use super::{
     tunnel::{Opened, open},
 };
 
+use crate::faults;
+
 /// A body is handed on in pieces of this size, so that an early answer is noticed in between.
 const PIECE: usize = 64 << 10;
 
@@ -181,7 +183,7 @@ struct Source {
 impl Source {
     fn new(body: Body) -> Self {
         match body {
-            Body::Whole(read) => Self { read, more: false, sent: false },
+            Body::Whole(read) => Self { read: faults::replayed(read), more: false, sent: false },
             Body::Rest(read) => Self { read, more: true, sent: false },
         }
     }

@@ -36,6 +36,8 @@ pub struct Case {
     /// one per expected provider call
     pub answers: Vec<Answer>,
     pub expect: Expect,
+    /// the edge runs with `configs/<this>.yaml` instead of config.yaml
+    pub config: Option<String>,
     /// the client's body must be equal byte for byte too
     pub compare_bytes: bool,
     /// the file itself: what stands in it is the case's own and is never normalised away
@@ -46,6 +48,11 @@ impl Case {
     /// The file's name without `.yaml`.
     pub fn file(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// A client of it leaves before its answer is complete.
+    pub fn leaves(&self) -> bool {
+        self.requests.iter().any(|request| request.client.is_some_and(Client::leaves))
     }
 
     /// A case for each client it names, `<name>@<client>`; itself where it names none.
@@ -112,6 +119,51 @@ pub enum Key {
     Raw(String),
 }
 
+/// What a client does besides reading its answer to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ClientKeys")]
+pub enum Client {
+    /// closes the connection so many milliseconds after the request was sent, without a look at the answer
+    LeaveAfterMs(u64),
+    /// closes it once the answer's head is there
+    LeaveAfterHead,
+    /// closes it once so many events of the stream are there
+    LeaveAfterEvents(usize),
+    /// waits so many milliseconds before each piece it reads; pieces are small
+    ReadDelayMs(u64),
+}
+
+impl Client {
+    /// It is gone before the answer is complete.
+    pub fn leaves(self) -> bool {
+        !matches!(self, Client::ReadDelayMs(_))
+    }
+}
+
+/// [`Client`] as written: exactly one key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientKeys {
+    leave_after_ms: Option<u64>,
+    leave_after_head: Option<bool>,
+    leave_after_events: Option<usize>,
+    read_delay_ms: Option<u64>,
+}
+
+impl TryFrom<ClientKeys> for Client {
+    type Error = &'static str;
+    fn try_from(keys: ClientKeys) -> Result<Self, Self::Error> {
+        match (keys.leave_after_ms, keys.leave_after_head, keys.leave_after_events, keys.read_delay_ms) {
+            (Some(ms), None, None, None) => Ok(Client::LeaveAfterMs(ms)),
+            (None, Some(true), None, None) => Ok(Client::LeaveAfterHead),
+            (None, None, Some(events @ 1..), None) => Ok(Client::LeaveAfterEvents(events)),
+            (None, None, None, Some(ms @ 1..)) => Ok(Client::ReadDelayMs(ms)),
+            _ => Err("client: give exactly one of leave_after_ms, leave_after_head: true, leave_after_events (1 or \
+                      more), read_delay_ms (1 or more)"),
+        }
+    }
+}
+
 /// One client request.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +181,7 @@ pub struct Request {
     pub json: Option<Value>,
     pub body: Option<String>,
     pub body_base64: Option<String>,
+    pub client: Option<Client>,
 }
 
 /// [`Key`] as written.
@@ -230,6 +283,7 @@ struct File {
     #[serde(default = "no_answers")]
     provider: Provider,
     expect: String,
+    config: Option<String>,
     compare: Option<Compare>,
 }
 
@@ -293,6 +347,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
             _ => return Err(invalid(format!("expect: {other:?} must be native, passed or declined:<reason>"))),
         },
     };
+    if let Some(config) = &parsed.config {
+        if config.is_empty() || !config.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+            return Err(invalid(format!("config: {config:?} must be a name of small letters and _")));
+        }
+        // Python behind it keeps config.yaml: what the edge answers itself could not be compared
+        if expect == Expect::Native {
+            return Err(invalid("config: only for a case that Python serves".into()));
+        }
+    }
     Ok(Case {
         name: format!("{folder}/{stem}"),
         route: parsed.route,
@@ -301,6 +364,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         client: parsed.client,
         answers: parsed.provider.answers,
         expect,
+        config: parsed.config,
         compare_bytes: matches!(parsed.compare, Some(Compare::Bytes)),
         text: text.to_owned(),
     })
@@ -314,13 +378,23 @@ pub fn load(dir: &Path) -> Result<Vec<Case>, CaseError> {
         for file in sorted_entries(&folder).map_err(|e| read(&folder, e))? {
             if file.extension().is_some_and(|extension| extension == "yaml") {
                 let text = std::fs::read_to_string(&file).map_err(|e| read(&file, e))?;
-                cases.extend(parse(&file, &text)?.for_each_client());
+                let case = parse(&file, &text)?;
+                if let Some(name) = case.config.as_deref().filter(|name| !has_config(dir, name)) {
+                    let message = format!("config: there is no configs/{name}.yaml beside the cases");
+                    return Err(CaseError::Invalid { file, message });
+                }
+                cases.extend(case.for_each_client());
             }
         }
     }
     // what LiteLLM still writes after a client has left must not fall into the keys of a case that compares them
     cases.sort_by_key(|case| case.client.is_some());
     Ok(cases)
+}
+
+/// `configs/<name>.yaml` beside `cases`.
+fn has_config(cases: &Path, name: &str) -> bool {
+    cases.parent().is_some_and(|suite| suite.join("configs").join(format!("{name}.yaml")).is_file())
 }
 
 fn sorted_entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {

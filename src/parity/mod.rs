@@ -14,6 +14,8 @@ pub mod evidence;
 pub mod gateway;
 pub mod http1;
 pub mod managed;
+#[cfg(feature = "faults")]
+pub mod mutants;
 pub mod normalise;
 pub mod observe;
 pub mod provider;

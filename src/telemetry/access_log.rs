@@ -4,7 +4,10 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 use http::Method;
 
 use super::{Metrics, trace::Trace};
-use crate::routes::{CallLog, Decline};
+use crate::{
+    faults::fault,
+    routes::{CallLog, Decline},
+};
 
 /// Who answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +84,9 @@ impl Record {
             500.. => "5xx",
             _ => "1xx",
         };
-        metrics.requests.with_label_values(&[&*self.route, side, class]).inc();
+        if !fault!(RequestNotCounted) {
+            metrics.requests.with_label_values(&[&*self.route, side, class]).inc();
+        }
         metrics.duration.with_label_values(&[&*self.route, side]).observe(elapsed);
         if let Some(waited) = self.call.provider_ms {
             metrics.provider.with_label_values(&[&*self.route]).observe(waited / 1000.0);

@@ -50,6 +50,9 @@ pub enum Failed {
     Timeout(Duration),
     #[error("connection closed before an answer")]
     Disconnected,
+    /// by RST, where [`Failed::Disconnected`] is by FIN
+    #[error("connection reset before an answer")]
+    Reset,
     #[error("answer cut short")]
     Cut,
     #[error("answer larger than {0} bytes")]
@@ -93,6 +96,7 @@ impl Client {
         let answer = match tokio::time::timeout(request.timeout, self.pool.request(outgoing)).await {
             Err(_) => return Err(Failed::Timeout(request.timeout)),
             Ok(Err(error)) if error.is_connect() => return Err(Failed::Connect),
+            Ok(Err(error)) if is_reset(&error) => return Err(Failed::Reset),
             Ok(Err(_)) => return Err(Failed::Disconnected),
             Ok(Ok(answer)) => answer,
         };
@@ -107,6 +111,13 @@ impl Default for Client {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    let by_reset = |error: &std::io::Error| matches!(error.kind(), ConnectionReset | BrokenPipe);
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.downcast_ref::<std::io::Error>().is_some_and(by_reset))
 }
 
 fn tls_config() -> rustls::ClientConfig {
