@@ -16,6 +16,11 @@ impl Budget {
         Self(AtomicUsize::new(bytes))
     }
 
+    /// What is left of it.
+    pub(super) fn left(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
     fn take(&self, bytes: usize) -> bool {
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(bytes)).is_ok()
     }

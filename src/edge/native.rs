@@ -2,7 +2,7 @@
 //!
 //! A client that leaves before the answer begins does not stop the call: LiteLLM does not either, and the call is
 //! billed. A client that leaves during a stream does: dropping the stream aborts the provider's answer and settles.
-use std::{pin::Pin, task::Poll};
+use std::{pin::Pin, task::Poll, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use pingora::{Error, ErrorType, proxy::Session};
@@ -17,7 +17,7 @@ use crate::{
     error::{EdgeError, Failure},
     faults::{self, fault},
     routes::{CallLog, EventStream, Execution, Reply, ReplyBody},
-    telemetry::access_log::Side,
+    telemetry::{access_log::Side, metrics::AbortedBy},
 };
 
 /// Drives `execution` and answers. `Err` is for the client's connection only; it is never an occasion for Python.
@@ -56,6 +56,7 @@ pub(super) async fn write(
     side: Side,
 ) -> pingora::Result<()> {
     ctx.record.call = reply.log;
+    ctx.record.first_byte = Some(Instant::now());
     match reply.body {
         ReplyBody::Full(body) => reply::full(session, reply.status, reply.headers, body, side).await,
         ReplyBody::Stream(stream) => {
@@ -164,6 +165,7 @@ fn finish_alone(edge: &Edge, ctx: &mut Ctx, execution: Guarded<Execution>) {
             }
         };
         record.client_gone = true;
+        record.aborted = Some(AbortedBy::Client);
         record.finish(super::phases::CLIENT_GONE, &services.metrics);
         drop((in_flight, held));
     });

@@ -27,7 +27,10 @@ use crate::{
     error::{EdgeError, Failure},
     faults::fault,
     routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
-    telemetry::access_log::{Label, Record, Side},
+    telemetry::{
+        access_log::{Label, Record, Side},
+        metrics::AbortedBy,
+    },
 };
 
 /// The log's status where the client left before an answer began (nginx's word for it).
@@ -78,6 +81,9 @@ fn blank(started: Instant) -> Record {
         decline: None,
         client_gone: false,
         python_error: None,
+        first_byte: None,
+        aborted: None,
+        bytes: (0, 0),
         call: CallLog::default(),
         trace: None,
     }
@@ -199,13 +205,14 @@ impl Proxy {
     fn decline(&self, ctx: &mut Ctx, route: &'static NativeRoute, reason: Decline) {
         ctx.record.decline = Some(reason);
         if !fault!(DeclineNotCounted) {
-            self.0.services.metrics.declines.with_label_values(&[route.id, reason.as_str()]).inc();
+            let metrics = &self.0.services.metrics;
+            metrics.route(route.id).declined(metrics, reason);
         }
         self.0.decider.declined(route, reason);
     }
 
     fn count_in(&self, ctx: &mut Ctx, side: Side) {
-        let gauge = self.0.services.metrics.in_flight.with_label_values(&[side.as_str()]);
+        let gauge = self.0.services.metrics.in_flight(side).clone();
         gauge.inc();
         ctx.gauge = Some(Gauge(gauge));
     }
@@ -300,7 +307,11 @@ impl Proxy {
         }
         self.count_in(ctx, Side::Python);
         match way {
-            Way::Replay(body) => replay::run(edge, session, body).await.map(|()| true),
+            Way::Replay(body) => {
+                let metrics = &edge.services.metrics;
+                metrics.route(&ctx.record.route).replayed(metrics);
+                replay::run(edge, session, ctx, body).await.map(|()| true)
+            }
             Way::Through | Way::Native(_) => Ok(false),
         }
     }
@@ -375,11 +386,12 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> pingora::Result<()> {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        ctx.record.first_byte = Some(Instant::now());
         response.insert_header(passthrough::EDGE_HEADER, "python")
     }
 
@@ -396,6 +408,10 @@ impl ProxyHttp for Proxy {
         let soon = || ctx.connected.is_some_and(|at| at.elapsed() <= self.0.config.stale_window);
         let again = reused && broken && replayable && (session.req_header().method.is_idempotent() || soon());
         error.set_retry(again);
+        if again {
+            let metrics = &self.0.services.metrics;
+            metrics.route(&ctx.record.route).resent(metrics);
+        }
         error
     }
 
@@ -406,6 +422,7 @@ impl ProxyHttp for Proxy {
         }
         let Some(failure) = passthrough::classify(&self.0, error) else {
             ctx.record.client_gone = true;
+            ctx.record.aborted = Some(AbortedBy::Client);
             tracing::debug!(%error, route = &*ctx.record.route, "client left");
             return failed;
         };
@@ -416,6 +433,7 @@ impl ProxyHttp for Proxy {
             tracing::warn!(kind, cause = %error.etype().as_str(), route = &*ctx.record.route, "python gateway failed");
         }
         if session.response_written().is_some_and(|head| !head.status.is_informational()) {
+            ctx.record.aborted = Some(AbortedBy::Origin);
             return failed; // cut where Python cut
         }
         let code = Failure::from(failure.clone()).status.as_u16();
@@ -441,6 +459,8 @@ impl ProxyHttp for Proxy {
             return;
         }
         let status = session.response_written().map_or(CLIENT_GONE, |head| head.status.as_u16());
+        let downstream = &session.downstream_session;
+        ctx.record.bytes = (downstream.body_bytes_read(), downstream.body_bytes_sent());
         ctx.record.finish(status, &self.0.services.metrics);
     }
 }

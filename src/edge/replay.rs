@@ -4,6 +4,8 @@
 //! and never a second try), spoken by the same HTTP/1 code as the pass-through, so that header names keep their case
 //! and raw bytes stay raw. Differs from the pass-through in that `Expect` is dropped (the edge has said 100 already).
 //! It must never be entered once an execution has begun.
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::{HeaderName, Version, header};
 use pingora::{
@@ -19,6 +21,7 @@ use pingora::{
 use super::{
     native::Watch,
     passthrough::{EDGE_HEADER, adapt_request},
+    phases::Ctx,
     state::Edge,
     tunnel::{Opened, open},
 };
@@ -37,7 +40,7 @@ pub(super) enum Body {
 }
 
 /// Sends the request and streams the answer back. An error before the answer's head is the caller's to answer.
-pub(super) async fn run(edge: &Edge, session: &mut Session, body: Body) -> pingora::Result<()> {
+pub(super) async fn run(edge: &Edge, session: &mut Session, ctx: &mut Ctx, body: Body) -> pingora::Result<()> {
     let to = edge.python.as_ref().and_then(super::python::PythonTarget::resolved);
     let Some(to) = to else { return Err(Error::explain(ErrorType::ConnectRefused, "python has no address").into_up()) };
     let request = request(edge, session)?;
@@ -59,6 +62,9 @@ pub(super) async fn run(edge: &Edge, session: &mut Session, body: Body) -> pingo
                 let task = task.map_err(|error| error.into_up())?;
                 let (task, end) = answer(session, task)?;
                 if let Some(task) = task {
+                    if !answered {
+                        ctx.record.first_byte = Some(Instant::now());
+                    }
                     answered = true;
                     session.write_response_tasks(vec![task]).await.map_err(|error| error.into_down())?;
                 }

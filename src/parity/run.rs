@@ -225,8 +225,7 @@ impl Runner {
         if let (Some(tree), Value::Object(_)) = (tree.as_object_mut(), &keys) {
             tree.insert("redis".into(), keys);
         }
-        let mut served_by: Vec<_> =
-            responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect();
+        let mut served_by: Vec<_> = responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect();
         if let (Some(seen), Some(tree)) = (seen, tree.as_object_mut()) {
             served_by = seen.served_by();
             seen.put_into(tree);

@@ -1,13 +1,7 @@
 //! Real clients: the SDKs of OpenAI, Anthropic and LangChain, each in a program of its own (`parity-tests/clients`) that
 //! takes one order a line and answers one line. It starts a program with its first order and stops it when dropped; it
 //! must never look into what an SDK does: what the application sees and the attempts on the wire are all there is.
-use std::{
-    collections::BTreeMap,
-    io,
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, path::PathBuf, process::Stdio, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

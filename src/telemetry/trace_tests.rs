@@ -52,7 +52,7 @@ fn samplers_have_the_standards_names() {
 
 fn tracer(sampler: &str) -> Tracer {
     let metrics = crate::telemetry::Metrics::new().unwrap();
-    Tracer { sampler: Sampler::named(sampler, None).unwrap(), queue: Arc::new(Queue::new(16, metrics.spans)) }
+    Tracer { sampler: Sampler::named(sampler, None).unwrap(), queue: Arc::new(Queue::new(16, metrics.spans.clone())) }
 }
 
 #[test]

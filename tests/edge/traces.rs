@@ -149,17 +149,19 @@ fn a_native_answer_and_a_declined_one_are_traced_too() {
     let (server, call) = (&spans[0], &spans[1]);
     assert_eq!(attribute(server, "litellm_edge.side").unwrap(), "native");
     assert_eq!((text(call, "name"), text(call, "parentSpanId")), ("chat group", text(server, "spanId")));
-    for (name, value) in [
-        ("gen_ai.provider.name", "openai"),
-        ("gen_ai.request.model", "group"),
-        ("gen_ai.usage.input_tokens", "3"),
-    ] {
+    for (name, value) in
+        [("gen_ai.provider.name", "openai"), ("gen_ai.request.model", "group"), ("gen_ai.usage.input_tokens", "3")]
+    {
         assert_eq!(attribute(call, name).unwrap(), value, "{name}");
     }
     // an Origin declines, the body was not read; python is told all the same
-    assert_eq!(ask(traced.edge.port, request("/echo", "origin: http://page\r\n")).header("x-litellm-edge"), Some("python"));
+    assert_eq!(
+        ask(traced.edge.port, request("/echo", "origin: http://page\r\n")).header("x-litellm-edge"),
+        Some("python")
+    );
     // this one by its body, which goes another way
-    let body = "POST /echo HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer sk-test-master\r\ncontent-length: 7\r\n\r\ndecline";
+    let body =
+        "POST /echo HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer sk-test-master\r\ncontent-length: 7\r\n\r\ndecline";
     assert_eq!(ask(traced.edge.port, body).header("x-litellm-edge"), Some("python"));
     let spans = traced.spans(6);
     let declined: Vec<_> = spans.iter().filter_map(|span| attribute(span, "litellm_edge.decline")).collect();

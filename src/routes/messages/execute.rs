@@ -34,7 +34,6 @@ pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
         Ok(answer) => answer,
         Err(failure) => return refuse(&call, &admitted, failure, &sent),
     };
-    call.services.metrics.provider.with_label_values(&["messages"]).observe(sent.elapsed().as_secs_f64());
     let clock = Clock { started: call.started, provider_ms: millis(&sent) };
     if admitted.outgoing.stream {
         return stream(call, admitted, answer, clock).await;
