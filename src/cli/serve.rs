@@ -102,7 +102,7 @@ pub(super) struct Options {
     #[arg(long, env = "LITELLM_EDGE_STRICT_READY")]
     strict_ready: bool,
     #[command(flatten)]
-    traces: traces::Options,
+    traces: traces::TraceOptions,
     /// Shape of log lines
     #[arg(long, env = "LITELLM_EDGE_LOG_FORMAT", default_value = "text", value_enum)]
     log_format: Format,

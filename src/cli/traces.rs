@@ -21,7 +21,7 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct TraceOptions {
     /// Base URL of an OpenTelemetry collector (http://host:4318): turns traces on. Spans go to its /v1/traces as
     /// OTLP/HTTP JSON
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
@@ -49,7 +49,7 @@ pub(super) struct Options {
     otel_sdk_disabled: bool,
 }
 
-impl Options {
+impl TraceOptions {
     fn url(&self) -> Option<String> {
         let given = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
         let base = || Some(format!("{}/v1/traces", given(&self.otlp_endpoint)?.trim_end_matches('/')));
@@ -58,7 +58,7 @@ impl Options {
 }
 
 /// The tracer, its exporter among the edge's hooks; `None`: no collector is named, or not in a way that works.
-pub(super) fn open(options: &Options, metrics: &Metrics, hooks: &mut Hooks) -> Option<Tracer> {
+pub(super) fn open(options: &TraceOptions, metrics: &Metrics, hooks: &mut Hooks) -> Option<Tracer> {
     let url = options.url()?;
     match tracer(options, &url, metrics, hooks) {
         Ok(tracer) => {
@@ -72,7 +72,7 @@ pub(super) fn open(options: &Options, metrics: &Metrics, hooks: &mut Hooks) -> O
     }
 }
 
-fn tracer(options: &Options, url: &str, metrics: &Metrics, hooks: &mut Hooks) -> Result<Tracer> {
+fn tracer(options: &TraceOptions, url: &str, metrics: &Metrics, hooks: &mut Hooks) -> Result<Tracer> {
     let uri: Uri = url.parse().context("OTEL_EXPORTER_OTLP_ENDPOINT")?;
     ensure!(
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some(),
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_url_is_the_standards() {
-        let options = |base: &str, traces: &str, off| Options {
+        let options = |base: &str, traces: &str, off| TraceOptions {
             otlp_endpoint: Some(base.into()),
             otlp_traces_endpoint: Some(traces.into()),
             otlp_headers: None,
@@ -193,8 +193,8 @@ mod tests {
             (&["--otlp-traces-endpoint", "c:4317"], false),
         ] {
             let arguments = ["x"].iter().chain(&good).chain(more);
-            let matches = Options::augment_args(clap::Command::new("x")).get_matches_from(arguments);
-            let options = <Options as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
+            let matches = TraceOptions::augment_args(clap::Command::new("x")).get_matches_from(arguments);
+            let options = <TraceOptions as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
             let mut hooks = Hooks::default();
             assert_eq!(open(&options, &metrics, &mut hooks).is_some(), on, "{more:?}");
             assert_eq!(hooks.flush.len(), usize::from(on));
