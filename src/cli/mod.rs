@@ -7,6 +7,7 @@ pub mod options_doc;
 pub mod parity;
 pub mod routes;
 mod serve;
+mod traces;
 
 use std::process::ExitCode;
 

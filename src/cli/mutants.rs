@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use anyhow::Context;
 use clap::Args;
 
-use super::parity::{SuiteArgs, state};
+use super::parity::{SuiteArgs, sdks, state};
 use crate::{
     manifest::digest::SOURCE_DIGEST,
     parity::{
@@ -65,8 +65,7 @@ async fn whole(args: &MutantsArgs, managed: &mut Managed) -> anyhow::Result<Vec<
         edge: Edge { address: nowhere, log: None },
         configured: BTreeMap::new(),
         provider,
-        // real clients see no fault that raw requests do not see
-        sdks: Sdks::new(sdk::installed(), args.place.suite.join("clients")),
+        sdks: sdks(&args.place.suite)?,
         master_key,
         canaries: Canaries::new(secrets),
         // native calls write neither: there is nothing to break yet

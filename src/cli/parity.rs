@@ -67,6 +67,9 @@ pub struct RunArgs {
     /// Leave the reference running for the next run
     #[arg(long)]
     pub keep: bool,
+    /// Leave out the cases that SDKs drive; their routes get no evidence
+    #[arg(long)]
+    pub without_clients: bool,
     /// Manifest for the edge [default: routes.toml in the suite's folder]
     #[arg(long)]
     pub routes: Option<PathBuf>,
@@ -230,13 +233,22 @@ pub(super) fn state(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
     Ok(std::env::temp_dir().join(format!("litellm-parity-{}", digest.get(..12).unwrap_or_default())))
 }
 
+/// The real clients, none of them started yet.
+pub(super) fn sdks(suite: &Path) -> anyhow::Result<Sdks> {
+    let programs = std::path::absolute(suite.join("clients")).context("the clients' folder")?;
+    Ok(Sdks::new(sdk::installed(), programs))
+}
+
 async fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let mut selection = Selection::read(&args.place.suite, &args.route, &args.case)?;
     if args.python.is_some() {
-        let left = selection.without_configs();
+        let left = selection.without(|case| case.config.is_some());
         if left > 0 {
             eprintln!("parity: {left} cases with a config of their own need an edge that is started here: left out");
         }
+    }
+    if args.without_clients {
+        selection.without(|case| case.client.is_some());
     }
     let out = args.out.clone().unwrap_or_else(|| args.place.suite.join("out"));
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
@@ -256,8 +268,7 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
     let master_key = Secret::new(&args.master_key);
     let canaries =
         Canaries::new([("the master key", master_key.clone()), ("the provider's key", Secret::new(PROVIDER_KEY))]);
-    let programs = std::path::absolute(args.place.suite.join("clients")).context("the clients' folder")?;
-    let sdks = Sdks::new(sdk::installed(), programs);
+    let sdks = sdks(&args.place.suite)?;
     let mut runner = match (&args.python, &args.edge) {
         (Some(python), Some(edge)) => {
             let rows = match &args.database_url {

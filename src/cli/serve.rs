@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use super::exit;
+use super::{exit, traces};
 use crate::{
     config::{ConfigDecline, ConfigHandle, Env, Settings, Snapshot},
     edge::{
@@ -116,6 +116,8 @@ pub(super) struct Options {
     /// /edge/ready is 503 while Python is down
     #[arg(long, env = "LITELLM_EDGE_STRICT_READY")]
     strict_ready: bool,
+    #[command(flatten)]
+    traces: traces::TraceOptions,
     /// Shape of log lines
     #[arg(long, env = "LITELLM_EDGE_LOG_FORMAT", default_value = "text", value_enum)]
     log_format: Format,
@@ -169,12 +171,13 @@ fn serve(mut options: Options) -> Result<()> {
         metrics: metrics.clone(),
         health: Arc::default(),
     });
-    let hooks = hooks(&config, manifest.as_ref(), &metrics);
+    let mut hooks = hooks(&config, manifest.as_ref(), &metrics);
+    let tracer = traces::open(&options.traces, &metrics, &mut hooks);
     let decider: Arc<dyn Decider> = match manifest {
         Some(manifest) => Arc::new(manifest),
         None => Arc::new(AllPython),
     };
-    let edge = Edge::new(edge_config(options), config.shared(), services, decider, hooks);
+    let edge = Edge::new(EdgeConfig { tracer, ..edge_config(options) }, config.shared(), services, decider, hooks);
     edge::run(edge, Signals::Process)?;
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! - `Date` of an answer is the edge's; an answer without length becomes chunked; trailers are dropped
 //! - from h2, header names are lower-case and `:authority` becomes `Host`
 //! - `x-litellm-edge` is stripped from requests and set on answers
+//! - where the operator wants traces: `traceparent` names the edge's span, and `tracestate` goes where it was invalid
 //! - `X-Forwarded-*` by [`ForwardedHeaders`]
 //!
 //! A request whose pooled connection breaks before anything was answered: an idempotent one is sent again by Pingora.
@@ -26,9 +27,13 @@ use pingora::{
 };
 
 use super::state::{Edge, ForwardedHeaders};
-use crate::error::EdgeError;
+use crate::{
+    error::EdgeError,
+    telemetry::trace::{Trace, Tracer},
+};
 
 pub(super) const EDGE_HEADER: &str = "x-litellm-edge";
+const TRACEPARENT: &str = "traceparent";
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 const FORWARDED_HOST: &str = "x-forwarded-host";
@@ -76,6 +81,17 @@ pub(super) fn sound(response: &ResponseHeader, upgrade_asked: bool) -> pingora::
         return Err(Error::explain(ErrorType::InvalidHTTPHeader, "an answer that cannot be passed on").into_up());
     }
     Ok(())
+}
+
+/// Begins the request's trace, and makes it what Python is told. A provider called natively is never told: LiteLLM does
+/// not either.
+pub(super) fn begin_trace(tracer: &Tracer, request: &mut RequestHeader) -> pingora::Result<Box<Trace>> {
+    let trace = tracer.begin(request.headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes));
+    request.insert_header(TRACEPARENT, trace.for_python().header())?;
+    if !trace.continues() {
+        request.remove_header("tracestate"); // it belongs to a trace that is not continued
+    }
+    Ok(Box::new(trace))
 }
 
 /// The client's address; `None` on a Unix socket.

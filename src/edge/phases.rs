@@ -85,6 +85,7 @@ fn blank(started: Instant) -> Record {
         aborted: None,
         bytes: (0, 0),
         call: CallLog::default(),
+        trace: None,
     }
 }
 
@@ -282,6 +283,9 @@ impl Proxy {
             session.set_keepalive(None);
             self.refuse(session, ctx, EdgeError::Busy).await?;
             return Ok(true);
+        }
+        if let Some(tracer) = &edge.config.tracer {
+            ctx.record.trace = Some(passthrough::begin_trace(tracer, session.req_header_mut())?);
         }
         let way = if matchable && !session.is_upgrade_req() {
             let request = session.req_header();

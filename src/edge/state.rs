@@ -11,7 +11,7 @@ use super::{
     health::PythonHealth,
     python::{PythonAddress, PythonTarget},
 };
-use crate::{config::Snapshot, routes::Services};
+use crate::{config::Snapshot, routes::Services, telemetry::trace::Tracer};
 
 /// What happens to `X-Forwarded-*` on the way to Python.
 ///
@@ -92,6 +92,8 @@ pub struct EdgeConfig {
     pub drain_delay: Duration,
     /// `/edge/ready` is 503 while Python is down
     pub strict_ready: bool,
+    /// `None`: no traces, and `traceparent` passes as it came
+    pub tracer: Option<Tracer>,
 }
 
 impl Default for EdgeConfig {
@@ -126,6 +128,7 @@ impl Default for EdgeConfig {
             upgrade: false,
             drain_delay: Duration::ZERO,
             strict_ready: false,
+            tracer: None,
         }
     }
 }

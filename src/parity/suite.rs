@@ -72,12 +72,12 @@ impl Selection {
         Ok(Self { cases, tolerated, whole, everything })
     }
 
-    /// Leaves out the cases that need an edge with a configuration of its own; how many.
-    pub fn without_configs(&mut self) -> usize {
+    /// Leaves out cases; how many. Their routes are no longer whole: no evidence is written for them.
+    pub fn without(&mut self, left_out: impl Fn(&Case) -> bool) -> usize {
         let before = self.cases.len();
         let whole = &mut self.whole;
         self.cases.retain(|case| {
-            let stays = case.config.is_none();
+            let stays = !left_out(case);
             if !stays {
                 whole.remove(&case.route);
             }

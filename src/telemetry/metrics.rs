@@ -77,6 +77,7 @@ pub struct Inner {
     pub body_budget: IntGauge,
     pub draining: IntGauge,
     pub upgrades: IntCounterVec,
+    pub spans: IntCounterVec,
 }
 
 /// Upper bounds of the histograms, seconds.
@@ -165,6 +166,7 @@ impl Metrics {
             body_budget: make.gauge(&table::BODY_BUDGET)?,
             draining: make.gauge(&table::DRAINING)?,
             upgrades: make.counter(&table::UPGRADES)?,
+            spans: make.counter(&table::SPANS)?,
             registry: make.0,
         })))
     }

@@ -56,6 +56,9 @@ pub enum Failed {
     Timeout(Duration),
     #[error("connection closed before an answer")]
     Disconnected,
+    /// by RST, where [`Failed::Disconnected`] is by FIN
+    #[error("connection reset before an answer")]
+    Reset,
     #[error("answer cut short")]
     Cut,
     #[error("answer larger than {0} bytes")]
@@ -136,6 +139,7 @@ impl Client {
         let answer = match tokio::time::timeout(request.timeout, self.pool.request(outgoing)).await {
             Err(_) => return Err(Failed::Timeout(request.timeout)),
             Ok(Err(error)) if error.is_connect() => return Err(Failed::Connect),
+            Ok(Err(error)) if is_reset(&error) => return Err(Failed::Reset),
             Ok(Err(_)) => return Err(Failed::Disconnected),
             Ok(Ok(answer)) => answer,
         };
@@ -150,6 +154,13 @@ impl Default for Client {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    let by_reset = |error: &std::io::Error| matches!(error.kind(), ConnectionReset | BrokenPipe);
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.downcast_ref::<std::io::Error>().is_some_and(by_reset))
 }
 
 fn tls_config() -> rustls::ClientConfig {

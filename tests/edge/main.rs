@@ -29,5 +29,6 @@ mod slow_clients;
 mod status;
 mod support;
 mod tls;
+mod traces;
 mod upgrade;
 mod websocket;

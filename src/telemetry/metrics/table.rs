@@ -92,6 +92,9 @@ table! {
         "when the file in force was loaded, Unix time";
     REFUSED = Gauge "litellm_edge_file_refused" ["file"]
         "1 while the file as it is on disk is refused and the last good one stays in force";
+    // --- traces
+    SPANS = Counter "litellm_edge_trace_spans_total" ["outcome"]
+        "spans for the trace collector: sent or dropped";
     // --- the process
     CONNECTIONS = Gauge "litellm_edge_connections" []
         "open client connections";
