@@ -3,6 +3,7 @@ mod admission;
 pub mod config;
 pub mod options_doc;
 pub mod parity;
+mod record;
 pub mod routes;
 mod serve;
 

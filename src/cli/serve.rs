@@ -124,13 +124,21 @@ enum Format {
 
 /// Runs until told to stop.
 pub(super) fn run(options: Options) -> u8 {
+    run_with(options, |_, _, _| Ok(()))
+}
+
+/// As [`run`], with what else is to be plugged in.
+pub(super) fn run_with(
+    options: Options,
+    plug: impl FnOnce(&mut Hooks, &Arc<Services>, &ConfigHandle) -> Result<()>,
+) -> u8 {
     let format = match options.log_format {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
     };
     telemetry::init(format, &options.log);
     telemetry::hush_panics();
-    match serve(options) {
+    match serve(options, plug) {
         Ok(()) => exit::OK,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the edge does not start");
@@ -139,7 +147,10 @@ pub(super) fn run(options: Options) -> u8 {
     }
 }
 
-fn serve(mut options: Options) -> Result<()> {
+fn serve(
+    mut options: Options,
+    plug: impl FnOnce(&mut Hooks, &Arc<Services>, &ConfigHandle) -> Result<()>,
+) -> Result<()> {
     let metrics = Metrics::new().context("metrics")?;
     let config = Arc::new(open_config(&options)?);
     let manifest = open_manifest(&options, metrics.clone())?;
@@ -150,7 +161,8 @@ fn serve(mut options: Options) -> Result<()> {
     }
     let services =
         Arc::new(Services { upstream: upstream::Client::new(), metrics: metrics.clone(), health: Arc::default() });
-    let hooks = hooks(&config, manifest.as_ref(), &metrics);
+    let mut hooks = hooks(&config, manifest.as_ref(), &metrics);
+    plug(&mut hooks, &services, &config)?;
     let decider: Arc<dyn Decider> = match manifest {
         Some(manifest) => Arc::new(manifest),
         None => Arc::new(AllPython),

@@ -24,6 +24,7 @@ use super::{
     state::Edge,
 };
 use crate::{
+    capture::{Served, Tap},
     error::{EdgeError, Failure},
     routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
     telemetry::access_log::{Label, Record, Side},
@@ -44,6 +45,8 @@ pub(super) struct Ctx {
     /// the record was handed on: somebody else logs
     detached: bool,
     gauge: Option<Gauge>,
+    /// where a copy goes while traffic is recorded
+    pub(super) tap: Option<Tap>,
     /// when the connection to Python was taken, for [`passthrough`]'s rule on broken ones
     connected: Option<Instant>,
 }
@@ -101,10 +104,12 @@ impl Proxy {
             Decision::Python { route, reason } => {
                 ctx.record.route = Label::Named(route);
                 ctx.record.reason = Some(reason);
+                self.capture(session, ctx);
                 Ok(Way::Through)
             }
             Decision::Native { route, params, policy } => {
                 ctx.record.route = Label::Fixed(route.id);
+                self.capture(session, ctx);
                 self.admit(session, ctx, query, route, params, policy).await
             }
         }
@@ -164,8 +169,14 @@ impl Proxy {
             };
             ctx.held = Some(held);
             match read {
-                body::Read::Whole(body) => body,
+                body::Read::Whole(body) => {
+                    if let Some(tap) = &ctx.tap {
+                        tap.body(&body);
+                    }
+                    body
+                }
                 body::Read::Over(prefix) => {
+                    ctx.tap = None;
                     self.decline(ctx, route, Decline::BodyTooLarge);
                     return Ok(Way::Replay(replay::Body::Rest(prefix)));
                 }
@@ -191,6 +202,15 @@ impl Proxy {
                 // an empty body was not taken from anybody: Pingora's own way is open
                 Ok(if body.is_empty() { Way::Through } else { Way::Replay(replay::Body::Whole(body)) })
             }
+        }
+    }
+
+    /// Has this request recorded, if there is somebody who wants it.
+    fn capture(&self, session: &Session, ctx: &mut Ctx) {
+        if let Some(sink) = &self.0.hooks.capture {
+            let request = session.req_header();
+            let target = String::from_utf8_lossy(request.raw_path());
+            ctx.tap = sink.begin(&ctx.record.route, &request.method, &target, &request.headers);
         }
     }
 
@@ -293,7 +313,7 @@ impl Proxy {
         }
         self.count_in(ctx, Side::Python);
         match way {
-            Way::Replay(body) => replay::run(edge, session, body).await.map(|()| true),
+            Way::Replay(body) => replay::run(edge, session, body, ctx.tap.as_ref()).await.map(|()| true),
             Way::Through | Way::Native(_) => Ok(false),
         }
     }
@@ -311,6 +331,7 @@ impl ProxyHttp for Proxy {
             held: None,
             detached: false,
             gauge: None,
+            tap: None,
             connected: None,
         }
     }
@@ -355,8 +376,11 @@ impl ProxyHttp for Proxy {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        _: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> pingora::Result<()> {
+        if let (Some(tap), Some(piece)) = (&ctx.tap, &body) {
+            tap.body(piece);
+        }
         // cloudflare/pingora#935: an empty last piece would be written as a second end of the chunked body
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
@@ -368,12 +392,28 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> pingora::Result<()> {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        if let Some(tap) = &ctx.tap {
+            tap.python_head(response.status, &response.headers);
+        }
         response.insert_header(passthrough::EDGE_HEADER, "python")
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<Option<std::time::Duration>> {
+        if let (Some(tap), Some(piece)) = (&ctx.tap, body) {
+            tap.answer(piece);
+        }
+        Ok(None)
     }
 
     fn error_while_proxy(
@@ -428,13 +468,23 @@ impl ProxyHttp for Proxy {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
         ctx.gauge = None;
         if ctx.detached {
             return;
         }
         let status = session.response_written().map_or(CLIENT_GONE, |head| head.status.as_u16());
         ctx.record.finish(status, &self.0.services.metrics);
+        if let (Some(tap), Some(sink)) = (ctx.tap.take(), &self.0.hooks.capture)
+            && error.is_none()
+            && !ctx.record.client_gone
+        {
+            match ctx.record.side {
+                Side::Native => sink.finish(&tap, Served::Native),
+                Side::Python => sink.finish(&tap, Served::Python(ctx.record.decline.map(Decline::as_str))),
+                Side::Edge => {} // nothing that Python could be compared with
+            }
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     state::Edge,
     tunnel::{Opened, open},
 };
+use crate::capture::Tap;
 
 /// A body is handed on in pieces of this size, so that an early answer is noticed in between.
 const PIECE: usize = 64 << 10;
@@ -35,7 +36,7 @@ pub(super) enum Body {
 }
 
 /// Sends the request and streams the answer back. An error before the answer's head is the caller's to answer.
-pub(super) async fn run(edge: &Edge, session: &mut Session, body: Body) -> pingora::Result<()> {
+pub(super) async fn run(edge: &Edge, session: &mut Session, body: Body, tap: Option<&Tap>) -> pingora::Result<()> {
     let to = edge.python.as_ref().and_then(super::python::PythonTarget::resolved);
     let Some(to) = to else { return Err(Error::explain(ErrorType::ConnectRefused, "python has no address").into_up()) };
     let request = request(edge, session)?;
@@ -58,6 +59,7 @@ pub(super) async fn run(edge: &Edge, session: &mut Session, body: Body) -> pingo
                 let (task, end) = answer(session, task)?;
                 if let Some(task) = task {
                     answered = true;
+                    copy(tap, &task);
                     session.write_response_tasks(vec![task]).await.map_err(|error| error.into_down())?;
                 }
                 if end {
@@ -82,6 +84,14 @@ pub(super) async fn run(edge: &Edge, session: &mut Session, body: Body) -> pingo
                 }
             }
         }
+    }
+}
+
+fn copy(tap: Option<&Tap>, task: &HttpTask) {
+    match (tap, task) {
+        (Some(tap), HttpTask::Header(head, _)) => tap.python_head(head.status, &head.headers),
+        (Some(tap), HttpTask::Body(Some(piece), _)) => tap.answer(piece),
+        _ => {}
     }
 }
 

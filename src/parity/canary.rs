@@ -29,13 +29,16 @@ impl Canaries {
             match &request.key.0 {
                 Key::Wrong => secrets.push(("the caller's key", Secret::new(WRONG_KEY))),
                 Key::Raw(text) if text.len() >= MIN_PROMPT => secrets.push(("the caller's key", Secret::new(text))),
+                Key::Env(name) => {
+                    secrets.push(("the caller's key", Secret::new(std::env::var(name).unwrap_or_default())))
+                }
                 _ => {}
             }
             for key in ["messages", "system", "prompt", "input", "instructions"] {
                 texts(request.json.as_ref().and_then(|json| json.get(key)), &mut secrets);
             }
         }
-        Self { secrets }
+        Self::new(secrets)
     }
 
     /// The names of those that stand in the text.

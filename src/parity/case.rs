@@ -9,6 +9,8 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::recorded::Recorded;
+
 /// What is wrong with a case file.
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
@@ -34,7 +36,9 @@ pub struct Case {
     pub expect: Expect,
     /// the client's body must be equal byte for byte too
     pub compare_bytes: bool,
-    /// the file itself: what stands in it is the case's own and is never normalised away
+    /// what the live gateway answered, in a case of `parity record`
+    pub recorded: Option<Recorded>,
+    /// the file itself, but for `recorded`: what stands in it is the case's own and is never normalised away
     pub text: String,
 }
 
@@ -95,6 +99,8 @@ pub enum Key {
     Wrong,
     /// this text as it is
     Raw(String),
+    /// what the environment variable of this name holds
+    Env(String),
 }
 
 /// One client request.
@@ -130,7 +136,10 @@ impl TryFrom<String> for KeyText {
             "wrong" => Key::Wrong,
             _ => match text.strip_prefix("raw:") {
                 Some(raw) => Key::Raw(raw.to_owned()),
-                None => return Err(format!("key {text:?}: must be master, none, wrong or raw:<text>")),
+                None => match text.strip_prefix("env:") {
+                    Some(name) if !name.is_empty() => Key::Env(name.to_owned()),
+                    _ => return Err(format!("key {text:?}: must be master, none, wrong, raw:<text> or env:<NAME>")),
+                },
             },
         }))
     }
@@ -215,6 +224,7 @@ struct File {
     provider: Provider,
     expect: String,
     compare: Option<Compare>,
+    recorded: Option<Recorded>,
 }
 
 #[derive(Deserialize)]
@@ -281,8 +291,16 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         answers: parsed.provider.answers,
         expect,
         compare_bytes: matches!(parsed.compare, Some(Compare::Bytes)),
-        text: text.to_owned(),
+        text: if parsed.recorded.is_some() { own_text(text) } else { text.to_owned() },
+        recorded: parsed.recorded,
     })
+}
+
+/// The file without what was recorded.
+fn own_text(text: &str) -> String {
+    let mut tree: serde_yaml::Mapping = serde_yaml::from_str(text).unwrap_or_default();
+    tree.remove("recorded");
+    serde_yaml::to_string(&tree).unwrap_or_default()
 }
 
 /// Reads every case below `dir`, in order of name.

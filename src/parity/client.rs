@@ -49,6 +49,8 @@ pub fn encode(request: &Request, master_key: &Secret) -> Vec<u8> {
         Key::Master => Some(master_key.expose().to_owned()),
         Key::Wrong => Some(WRONG_KEY.to_owned()),
         Key::Raw(text) => Some(text.clone()),
+        // `Selection::read` has seen that it is set
+        Key::Env(name) => std::env::var(name).ok(),
     };
     match (key, &request.key_header) {
         (Some(key), Some(name)) => add(name, key),

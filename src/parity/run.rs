@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::{
     canary::Canaries,
     case::{Answer, Case, Key, KeyText, Request},
-    client::{Response, send},
+    client::Response,
+    gateway::Base,
     http1::{Body, End, Head, elapsed_ms},
     normalise::{Context, normalise},
     observe,
@@ -53,8 +54,10 @@ pub enum Phase {
 
 /// What the cases are run against.
 pub struct Runner {
-    pub python: SocketAddr,
-    pub edge: SocketAddr,
+    pub python: Base,
+    pub edge: Base,
+    /// the other side is an edge that says who served; else any gateway
+    pub edge_speaks: bool,
     pub provider: Provider,
     pub master_key: Secret,
     pub canaries: Canaries,
@@ -104,10 +107,10 @@ impl Runner {
         let mut request = get("/v1/chat/completions", Key::Master);
         request.method = "POST".into();
         request.json = Some(json!({"model": MARKER, "messages": [{"role": "user", "content": "marker"}]}));
-        match send(self.python, &request, &self.master_key).await {
+        match self.python.send(&request, &self.master_key).await {
             Ok(response) if response.status == 200 => Ok(id),
             Ok(_) => Err(RunError::NotFlushed),
-            Err(source) => Err(RunError::Python { address: self.python, source }),
+            Err(source) => Err(RunError::Python { address: self.python.address, source }),
         }
     }
 
@@ -155,7 +158,7 @@ impl Runner {
             let context = Context {
                 window: (unix(*started) as i64, end.min(unix(*started) as i64 + observed.millis as i64 / 1000 + 5)),
                 case_text: case.text.clone(),
-                addresses: vec![self.python.to_string(), self.edge.to_string()],
+                addresses: vec![self.python.address.to_string(), self.edge.address.to_string()],
             };
             normalise(&context, &mut observed.tree);
         }
@@ -174,12 +177,12 @@ impl Runner {
         self.provider.script(&case.answers);
         let mut responses = Vec::with_capacity(case.requests.len());
         for request in &case.requests {
-            let address = if on_edge { self.edge } else { self.python };
-            match send(address, request, &self.master_key).await {
+            let base = if on_edge { &self.edge } else { &self.python };
+            match base.send(request, &self.master_key).await {
                 Ok(response) => responses.push(response),
                 // an edge that is gone is a difference, a Python gateway that is gone is no measure
                 Err(_) if on_edge => responses.push(unreachable()),
-                Err(source) => return Err(RunError::Python { address, source }),
+                Err(source) => return Err(RunError::Python { address: base.address, source }),
             }
         }
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -199,6 +202,7 @@ impl Runner {
             served_by: responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect(),
             millis: micros / 1000,
             micros,
+            anybody: !self.edge_speaks,
             ..Observed::default()
         };
         if on_edge {
@@ -216,7 +220,7 @@ impl Runner {
     /// `litellm_edge_declines_total` by reason; empty where the edge has no such metric.
     async fn declines(&self) -> BTreeMap<String, u64> {
         let request = get("/metrics", Key::Master);
-        match send(self.edge, &request, &self.master_key).await {
+        match self.edge.send(&request, &self.master_key).await {
             Ok(response) => declines(&String::from_utf8_lossy(&response.body.bytes)),
             Err(_) => BTreeMap::new(),
         }
