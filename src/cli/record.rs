@@ -104,7 +104,11 @@ fn plug(
     let snapshot = config.shared();
     let secrets = Box::new(move || {
         let snapshot = snapshot.load();
-        let keys = snapshot.groups.values().flat_map(|group| &group.deployments).filter_map(|deployment| deployment.api_key.clone());
+        let keys = snapshot
+            .groups
+            .values()
+            .flat_map(|group| &group.deployments)
+            .filter_map(|deployment| deployment.api_key.clone());
         (snapshot.master_key.clone(), keys.chain(snapshot.database_url.clone()).collect())
     });
     tracing::warn!(out = %options.out.display(), max_cases = options.max_cases, "live traffic is recorded");

@@ -13,6 +13,7 @@ mod http2;
 mod native;
 mod outage;
 mod panics;
+mod parity_record;
 mod parity_report;
 mod passthrough;
 mod process;
