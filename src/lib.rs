@@ -11,6 +11,9 @@ pub mod cli;
 pub mod config;
 pub mod edge;
 pub mod error;
+pub mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod json;
 pub mod manifest;
 pub mod parity;

@@ -15,12 +15,13 @@ use crate::{
         canary::Canaries,
         evidence,
         gateway::{self, Base},
-        managed::{Managed, PROVIDER_KEY},
+        managed::{EdgePlace, Managed, PROVIDER_KEY},
         provider::Provider,
         redis::Redis,
         report::{self, Standing},
         rows::Rows,
-        run::Runner,
+        run::{Edge, Runner},
+        sdk::{self, Sdks},
         suite::{self, Builds, Selection, SuiteError},
     },
     routes::litellm_headers::LITELLM_VERSION,
@@ -42,6 +43,9 @@ pub enum ParityCommand {
     CanFlip(CanFlipArgs),
     /// Stop the reference that `run --keep` left running
     Down(SuiteArgs),
+    /// See every built-in fault turn the suite red
+    #[cfg(feature = "faults")]
+    Mutants(super::mutants::MutantsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +156,8 @@ pub fn main(command: ParityCommand) -> ExitCode {
         ParityCommand::Report(args) => report_again(&args),
         ParityCommand::CanFlip(args) => can_flip(&args),
         ParityCommand::Down(args) => runtime.block_on(down(&args)),
+        #[cfg(feature = "faults")]
+        ParityCommand::Mutants(args) => runtime.block_on(super::mutants::run(&args)),
     };
     // a connection that hangs in a case must not hold the exit
     runtime.shutdown_background();
@@ -225,7 +231,7 @@ async fn down(args: &SuiteArgs) -> anyhow::Result<u8> {
 }
 
 /// One state folder per suite: two checkouts do not meet.
-fn state(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
+pub(super) fn state(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
     if let Some(state) = &args.state {
         return std::path::absolute(state).context("--state");
     }
@@ -235,7 +241,13 @@ fn state(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
 }
 
 async fn run(args: &RunArgs) -> anyhow::Result<u8> {
-    let selection = Selection::read(&args.place.suite, &args.route, &args.case)?;
+    let mut selection = Selection::read(&args.place.suite, &args.route, &args.case)?;
+    if args.python.is_some() {
+        let left = selection.without_configs();
+        if left > 0 {
+            eprintln!("parity: {left} cases with a config of their own need an edge that is started here: left out");
+        }
+    }
     let out = args.out.clone().unwrap_or_else(|| args.place.suite.join("out"));
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let mut managed = Managed::new(&args.place.suite, &state(&args.place)?, Secret::new(&args.master_key))?;
@@ -254,6 +266,8 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
     let master_key = Secret::new(&args.master_key);
     let canaries =
         Canaries::new([("the master key", master_key.clone()), ("the provider's key", Secret::new(PROVIDER_KEY))]);
+    let programs = std::path::absolute(args.place.suite.join("clients")).context("the clients' folder")?;
+    let sdks = Sdks::new(sdk::installed(), programs);
     let mut runner = match (&args.python, &args.edge) {
         (Some(python), Some(edge)) => {
             let rows = match &args.database_url {
@@ -266,15 +280,16 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
             };
             Runner {
                 python: Base::parse(python)?,
-                edge: Base::parse(edge)?,
+                edge: Edge { base: Base::parse(edge)?, log: args.edge_log.clone() },
+                configured: BTreeMap::new(),
                 edge_speaks: true,
                 provider: Provider::start(args.provider_port.unwrap_or_default()).await.context("--provider-port")?,
+                sdks,
                 master_key,
                 canaries: canaries.clone(),
                 rows,
-                own_database: false,
+                exclusive: false,
                 redis,
-                edge_log: args.edge_log.clone(),
             }
         }
         _ => {
@@ -284,33 +299,42 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
                 Some(binary) => binary.clone(),
                 None => std::env::current_exe().context("this binary's path")?,
             };
-            let routes = args.routes.clone().unwrap_or_else(|| args.place.suite.join("routes.toml"));
-            let log = out.join("edge.log");
-            let edge = managed.start_edge(&binary, &routes, &log).await?;
+            let place = EdgePlace { suite: &args.place.suite, routes: args.routes.as_deref(), binary: &binary, out };
+            let edge = place.start(managed, None, &[]).await?;
+            let mut configured = BTreeMap::new();
+            for name in selection.cases.iter().filter_map(|case| case.config.as_deref()) {
+                if !configured.contains_key(name) {
+                    configured.insert(name.to_owned(), place.start(managed, Some(name), &[]).await?);
+                }
+            }
             Runner {
                 python: managed.python().into(),
-                edge: edge.into(),
+                edge,
+                configured,
                 edge_speaks: true,
                 provider,
+                sdks,
                 master_key,
                 canaries: canaries.clone(),
                 rows: Some(Rows::connect(&managed.database_url()).await.context("postgres")?),
-                own_database: true,
+                exclusive: true,
                 redis: Some(Redis::connect(&managed.redis()).await.context("redis")?),
-                edge_log: Some(log),
             }
         }
     };
     let key = &runner.master_key;
     let builds = Builds {
         litellm_version: gateway::litellm_version(&runner.python, key, LITELLM_VERSION).await?,
-        source_digest: gateway::edge_digest(&runner.edge, key, SOURCE_DIGEST, Duration::from_secs(30)).await?,
+        source_digest: gateway::edge_digest(&runner.edge.base, key, SOURCE_DIGEST, Duration::from_secs(30)).await?,
     };
+    for edge in runner.configured.values() {
+        gateway::edge_digest(&edge.base, key, SOURCE_DIGEST, Duration::from_secs(30)).await?;
+    }
     runner.edge_speaks = builds.source_digest.is_some();
     let mut report = suite::run(&mut runner, selection, &builds, say).await?;
     if builds.source_digest.is_none() {
         say("the edge does not say which build it is: no evidence is written");
-    } else if !args.no_evidence {
+    } else if !args.no_evidence && !cfg!(feature = "faults") {
         for written in suite::write_evidence(&report, selection, &args.place.suite)? {
             say(&format!("evidence: {written}"));
         }
@@ -325,7 +349,7 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
     Ok(report.result.exit_code())
 }
 
-async fn interrupted() -> &'static str {
+pub(super) async fn interrupted() -> &'static str {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {

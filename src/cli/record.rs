@@ -10,6 +10,7 @@ use crate::{
     edge::Hooks,
     parity::record::{Options, Recorder, proxy, redact::Rules},
     routes::Services,
+    upstream::Client,
 };
 
 /// The options of `serve`, and what is recorded. Exit codes are those of `serve`.
@@ -115,7 +116,8 @@ fn plug(
     let recorder = Recorder::start(options, services.metrics.clone(), secrets).context("--out")?;
     hooks.capture = Some(recorder.clone());
     for (socket, target) in listeners {
-        let (client, recorder) = (services.upstream.clone(), recorder.clone());
+        // a client of its own: what Python calls is not counted as the edge's
+        let (client, recorder) = (Client::new(), recorder.clone());
         hooks.background.push(Box::new(move || {
             let (socket, target) = (socket.try_clone(), target.clone());
             let (client, recorder) = (client.clone(), recorder.clone());

@@ -14,7 +14,7 @@ use crate::{
     manifest::{ManifestHandle, handle::ALL_PYTHON_ENV},
     routes::{Decline, Services, table::NATIVE_ROUTES},
     secret::Secret,
-    telemetry::{self, LogFormat, Metrics},
+    telemetry::{self, LogFormat, Metrics, history::History},
     upstream,
 };
 
@@ -153,14 +153,18 @@ fn serve(
 ) -> Result<()> {
     let metrics = Metrics::new().context("metrics")?;
     let config = Arc::new(open_config(&options)?);
+    metrics.file_state("config", true);
     let manifest = open_manifest(&options, metrics.clone())?;
     if options.python.is_none()
         && let Some(url) = manifest.as_ref().and_then(|manifest| manifest.load().file.python_url.clone())
     {
         options.python = Some(url.parse().context("routes.toml: python.url")?);
     }
-    let services =
-        Arc::new(Services { upstream: upstream::Client::new(), metrics: metrics.clone(), health: Arc::default() });
+    let services = Arc::new(Services {
+        upstream: upstream::Client::watched(&metrics),
+        metrics: metrics.clone(),
+        health: Arc::default(),
+    });
     let mut hooks = hooks(&config, manifest.as_ref(), &metrics);
     plug(&mut hooks, &services, &config)?;
     let decider: Arc<dyn Decider> = match manifest {
@@ -231,6 +235,8 @@ fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics:
             }
         })
     }));
+    let state = config.clone();
+    let refused: edge::ConfigRefused = Arc::new(move || state.last_error().map(|error| error.to_string()));
     if let Some(manifest) = manifest {
         let by_signal = manifest.clone();
         hooks.reload.push(Box::new(move || {
@@ -242,25 +248,25 @@ fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics:
             let watched = watched.clone();
             Box::pin(async move { watched.watch(WATCH_EVERY).await })
         }));
-        let config = config.clone();
-        let refused = move || config.last_error().map(|error| error.to_string());
-        hooks.admin.extend(edge::manifest_pages(manifest, Arc::new(refused)));
+        hooks.admin.extend(edge::manifest_pages(manifest, refused.clone()));
     }
+    let history = Arc::<History>::default();
+    hooks.admin.extend(edge::status_pages(manifest, history.clone(), refused));
+    let metrics = metrics.clone();
+    hooks.background.push(Box::new(move || {
+        let (history, metrics) = (history.clone(), metrics.clone());
+        Box::pin(async move { history.run(&metrics).await })
+    }));
     hooks
 }
 
 fn reload_config(config: &ConfigHandle, metrics: &Metrics) {
-    let result = match config.reload() {
-        Ok(snapshot) => {
-            tracing::info!(digest = %snapshot.digest, "config.yaml reloaded");
-            "ok"
-        }
-        Err(error) => {
-            tracing::error!(%error, "config.yaml refused, the last good one stays in force");
-            "refused"
-        }
-    };
-    metrics.reloads.with_label_values(&["config", result]).inc();
+    let result = config.reload();
+    match &result {
+        Ok(snapshot) => tracing::info!(digest = %snapshot.digest, "config.yaml reloaded"),
+        Err(error) => tracing::error!(%error, "config.yaml refused, the last good one stays in force"),
+    }
+    metrics.reloaded("config", result.is_ok());
 }
 
 /// The edge's own options; nothing of config.yaml is in it.

@@ -1,12 +1,12 @@
-//! `/edge/*`: what the edge says about itself. Never goes to Python. `live` and `ready` are open, everything else needs
-//! the master key.
+//! `/edge/*`: what the edge says about itself. Never goes to Python. `live`, `ready` and the empty status page are open,
+//! everything else needs the master key.
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::{health::PythonState, state::Edge};
+use super::{health::PythonState, page, state::Edge};
 use crate::{
     auth,
     error::{Dialect, Failure},
@@ -52,6 +52,8 @@ pub(super) fn answer(head: &Head, body: &[u8], edge: &Edge) -> Reply {
     let reading = head.method == Method::GET || head.method == Method::HEAD;
     match head.path.as_str() {
         "/edge/live" if reading => return json_reply(StatusCode::OK, &json!({ "status": "live" })),
+        // no data is in it, so it needs no key: docs/status.md
+        "/edge" | "/edge/" if reading => return page::reply(),
         "/edge/ready" if reading => return ready(edge, head.query.as_deref() == Some("python=required")),
         _ => {}
     }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 pub struct Drain {
     draining: AtomicBool,
     in_flight: AtomicUsize,
+    connections: AtomicUsize,
     idle: Notify,
 }
 
@@ -25,6 +26,16 @@ impl Drain {
         InFlight(self.clone())
     }
 
+    /// Counts a client's connection until the guard is dropped.
+    pub fn connect(self: &Arc<Self>) -> Connected {
+        self.connections.fetch_add(1, Ordering::AcqRel);
+        Connected(self.clone())
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
     /// From now on readiness is 503 and no connection is kept.
     pub fn begin(&self) {
         self.draining.store(true, Ordering::Release);
@@ -32,6 +43,11 @@ impl Drain {
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// In a word: `up` or `draining`.
+    pub fn state(&self) -> &'static str {
+        if self.is_draining() { "draining" } else { "up" }
     }
 
     pub fn in_flight(&self) -> usize {
@@ -66,6 +82,16 @@ impl Drop for InFlight {
         if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.idle.notify_waiters();
         }
+    }
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub struct Connected(Arc<Drain>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

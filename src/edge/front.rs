@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use pingora::{
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
     protocols::{
-        Stream,
+        ALPN, Stream,
         http::{
             ServerSession,
             v2::server::{H2Options, default_h2_options},
@@ -28,7 +28,7 @@ use pingora::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::{phases::Proxy, state::EdgeConfig};
+use super::{phases::Proxy, state::Edge};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -36,6 +36,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) struct Front {
     http1: Arc<Spoken>,
     http2: Arc<Spoken>,
+    edge: Arc<Edge>,
     /// how long a connection may stay silent before its first request
     patience: Duration,
 }
@@ -67,8 +68,9 @@ pub(super) fn head_is_read() {
 }
 
 impl Front {
-    pub(super) fn new(proxy: HttpProxy<Proxy>, options: &HttpServerOptions, config: &EdgeConfig) -> Self {
+    pub(super) fn new(proxy: HttpProxy<Proxy>, options: &HttpServerOptions, edge: Arc<Edge>) -> Self {
         let proxy = Arc::new(proxy);
+        let config = &edge.config;
         let patience = config.client_idle_timeout;
         let limits = Limits {
             head: patience + config.client_head_timeout,
@@ -80,19 +82,30 @@ impl Front {
             options.h2c = h2c;
             Arc::new(Spoken { proxy: proxy.clone(), options, limits })
         };
-        Self { http1: spoken(false), http2: spoken(true), patience }
+        Self { http1: spoken(false), http2: spoken(true), patience, edge }
     }
 }
 
 #[async_trait]
 impl ServerApp for Front {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _connected = self.edge.drain.connect();
+        let metrics = &self.edge.services.metrics;
         if !(*stream).as_any().is::<l4::stream::Stream>() {
-            return self.http1.process_new(stream, shutdown).await; // TLS: ALPN has said
+            // TLS: ALPN has said
+            match stream.selected_alpn_proto() {
+                Some(ALPN::H2) => metrics.accepted_http2.inc(),
+                _ => metrics.accepted_http1.inc(),
+            }
+            return self.http1.process_new(stream, shutdown).await;
         }
         let mut stream = stream.into_any().downcast::<l4::stream::Stream>().ok()?;
         let http2 = tokio::time::timeout(self.patience, speaks_http2(&mut stream)).await.ok()??;
-        let app = if http2 { &self.http2 } else { &self.http1 };
+        let (app, accepted) = match http2 {
+            true => (&self.http2, &metrics.accepted_http2),
+            false => (&self.http1, &metrics.accepted_http1),
+        };
+        accepted.inc();
         app.process_new(stream, shutdown).await
     }
 

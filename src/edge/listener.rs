@@ -81,7 +81,7 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     options.keepalive_request_limit = Some(config.keepalive_requests);
     options.h2_idle_timeout = Some(config.client_idle_timeout);
     let proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
-    let front = Front::new(proxy, &options, config);
+    let front = Front::new(proxy, &options, edge.clone());
     let mut service = Service::new("edge".to_owned(), front);
     for address in &config.listen {
         match &config.tls {

@@ -2,7 +2,7 @@
 //!
 //! A client that leaves before the answer begins does not stop the call: LiteLLM does not either, and the call is
 //! billed. A client that leaves during a stream does: dropping the stream aborts the provider's answer and settles.
-use std::{pin::Pin, task::Poll};
+use std::{pin::Pin, task::Poll, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use pingora::{Error, ErrorType, proxy::Session};
@@ -16,8 +16,9 @@ use super::{
 use crate::{
     capture,
     error::{EdgeError, Failure},
+    faults::{self, fault},
     routes::{CallLog, EventStream, Execution, Reply, ReplyBody},
-    telemetry::access_log::Side,
+    telemetry::{access_log::Side, metrics::AbortedBy},
 };
 
 /// Drives `execution` and answers. `Err` is for the client's connection only; it is never an occasion for Python.
@@ -38,7 +39,9 @@ pub(super) async fn run(
         biased;
         reply = &mut execution => reply,
         gone = watch.left(session) => {
-            finish_alone(edge, ctx, execution);
+            if !fault!(CallAborted) {
+                finish_alone(edge, ctx, execution);
+            }
             return Err(gone);
         }
     };
@@ -65,9 +68,11 @@ pub(super) async fn write(
             tap.answer(body);
         }
     }
+    ctx.record.first_byte = Some(Instant::now());
     match reply.body {
         ReplyBody::Full(body) => reply::full(session, reply.status, reply.headers, body, side).await,
-        ReplyBody::Stream(mut stream) => {
+        ReplyBody::Stream(stream) => {
+            let mut stream = faults::stream(stream);
             let head = reply::head(reply.status, reply.headers, Framing::Chunked, "Origin", false, side)?;
             let written = match session.downstream_session.write_response_header(head).await {
                 Ok(()) => forward(session, watch, &mut *stream, ctx.tap.as_ref()).await,
@@ -75,6 +80,7 @@ pub(super) async fn write(
             };
             // read before the drop, whatever happened: what is known so far is what the log line says
             ctx.record.call = known(&*stream);
+            faults::after(stream);
             written
         }
     }
@@ -179,6 +185,7 @@ fn finish_alone(edge: &Edge, ctx: &mut Ctx, execution: Guarded<Execution>) {
             }
         };
         record.client_gone = true;
+        record.aborted = Some(AbortedBy::Client);
         record.finish(super::phases::CLIENT_GONE, &services.metrics);
         drop((in_flight, held));
     });

@@ -18,16 +18,20 @@ use pingora::{
 
 use super::{
     admin, body,
-    decide::{Caller, Decision, UNLISTED},
+    decide::{self, Caller, Decision, UNLISTED},
     drain::InFlight,
-    front, guard, hygiene, native, passthrough, replay, reply,
+    front, guard, hygiene, native, passthrough, record, replay, reply,
     state::Edge,
 };
 use crate::{
-    capture::{Served, Tap},
+    capture::Tap,
     error::{EdgeError, Failure},
+    faults::fault,
     routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
-    telemetry::access_log::{Label, Record, Side},
+    telemetry::{
+        access_log::{Label, Record, Side},
+        metrics::AbortedBy,
+    },
 };
 
 /// The log's status where the client left before an answer began (nginx's word for it).
@@ -80,6 +84,9 @@ fn blank(started: Instant) -> Record {
         decline: None,
         client_gone: false,
         python_error: None,
+        first_byte: None,
+        aborted: None,
+        bytes: (0, 0),
         call: CallLog::default(),
     }
 }
@@ -104,12 +111,12 @@ impl Proxy {
             Decision::Python { route, reason } => {
                 ctx.record.route = Label::Named(route);
                 ctx.record.reason = Some(reason);
-                self.capture(session, ctx);
+                record::begin(&self.0, session, ctx);
                 Ok(Way::Through)
             }
             Decision::Native { route, params, policy } => {
                 ctx.record.route = Label::Fixed(route.id);
-                self.capture(session, ctx);
+                record::begin(&self.0, session, ctx);
                 self.admit(session, ctx, query, route, params, policy).await
             }
         }
@@ -147,7 +154,7 @@ impl Proxy {
             return Ok(Way::Through);
         }
         let body = if route.needs_body && !session.is_body_empty() {
-            let declared = match content_length(&head.headers) {
+            let declared = match body::declared(&head.headers) {
                 Some(length) if length > edge.config.max_native_body as u64 => {
                     self.decline(ctx, route, Decline::BodyTooLarge);
                     return Ok(Way::Through);
@@ -205,23 +212,17 @@ impl Proxy {
         }
     }
 
-    /// Has this request recorded, if there is somebody who wants it.
-    fn capture(&self, session: &Session, ctx: &mut Ctx) {
-        if let Some(sink) = &self.0.hooks.capture {
-            let request = session.req_header();
-            let target = String::from_utf8_lossy(request.raw_path());
-            ctx.tap = sink.begin(&ctx.record.route, &request.method, &target, &request.headers);
-        }
-    }
-
     fn decline(&self, ctx: &mut Ctx, route: &'static NativeRoute, reason: Decline) {
         ctx.record.decline = Some(reason);
-        self.0.services.metrics.declines.with_label_values(&[route.id, reason.as_str()]).inc();
+        if !fault!(DeclineNotCounted) {
+            let metrics = &self.0.services.metrics;
+            metrics.route(route.id).declined(metrics, reason);
+        }
         self.0.decider.declined(route, reason);
     }
 
     fn count_in(&self, ctx: &mut Ctx, side: Side) {
-        let gauge = self.0.services.metrics.in_flight.with_label_values(&[side.as_str()]);
+        let gauge = self.0.services.metrics.in_flight(side).clone();
         gauge.inc();
         ctx.gauge = Some(Gauge(gauge));
     }
@@ -249,7 +250,7 @@ impl Proxy {
         let request = session.req_header();
         let target = hygiene::target(request.raw_path());
         let (path, query, matchable) = (target.path.into_owned(), target.query.map(str::to_owned), target.matchable);
-        let checked = hygiene::check(request.version, &request.method, &request.headers, || {
+        let checked = hygiene::check(request.version, &request.method, request.raw_path(), &request.headers, || {
             session.as_http1().map(|h1| h1.get_headers_raw_bytes())
         });
         ctx.record.method = request.method.clone();
@@ -289,7 +290,7 @@ impl Proxy {
         let way = if matchable && !session.is_upgrade_req() {
             let request = session.req_header();
             let caller = Caller {
-                key: presented_key(&request.headers),
+                key: decide::presented_key(&request.headers),
                 ip: passthrough::client_ip(session),
                 random: fastrand::u64(..),
             };
@@ -313,7 +314,11 @@ impl Proxy {
         }
         self.count_in(ctx, Side::Python);
         match way {
-            Way::Replay(body) => replay::run(edge, session, body, ctx.tap.as_ref()).await.map(|()| true),
+            Way::Replay(body) => {
+                let metrics = &edge.services.metrics;
+                metrics.route(&ctx.record.route).replayed(metrics);
+                replay::run(edge, session, ctx, body).await.map(|()| true)
+            }
             Way::Through | Way::Native(_) => Ok(false),
         }
     }
@@ -400,6 +405,7 @@ impl ProxyHttp for Proxy {
         if let Some(tap) = &ctx.tap {
             tap.python_head(response.status, &response.headers);
         }
+        ctx.record.first_byte = Some(Instant::now());
         response.insert_header(passthrough::EDGE_HEADER, "python")
     }
 
@@ -429,6 +435,10 @@ impl ProxyHttp for Proxy {
         let soon = || ctx.connected.is_some_and(|at| at.elapsed() <= self.0.config.stale_window);
         let again = reused && broken && replayable && (session.req_header().method.is_idempotent() || soon());
         error.set_retry(again);
+        if again {
+            let metrics = &self.0.services.metrics;
+            metrics.route(&ctx.record.route).resent(metrics);
+        }
         error
     }
 
@@ -439,6 +449,7 @@ impl ProxyHttp for Proxy {
         }
         let Some(failure) = passthrough::classify(&self.0, error) else {
             ctx.record.client_gone = true;
+            ctx.record.aborted = Some(AbortedBy::Client);
             tracing::debug!(%error, route = &*ctx.record.route, "client left");
             return failed;
         };
@@ -449,6 +460,7 @@ impl ProxyHttp for Proxy {
             tracing::warn!(kind, cause = %error.etype().as_str(), route = &*ctx.record.route, "python gateway failed");
         }
         if session.response_written().is_some_and(|head| !head.status.is_informational()) {
+            ctx.record.aborted = Some(AbortedBy::Origin);
             return failed; // cut where Python cut
         }
         let code = Failure::from(failure.clone()).status.as_u16();
@@ -474,26 +486,11 @@ impl ProxyHttp for Proxy {
             return;
         }
         let status = session.response_written().map_or(CLIENT_GONE, |head| head.status.as_u16());
+        let downstream = &session.downstream_session;
+        ctx.record.bytes = (downstream.body_bytes_read(), downstream.body_bytes_sent());
         ctx.record.finish(status, &self.0.services.metrics);
-        if let (Some(tap), Some(sink)) = (ctx.tap.take(), &self.0.hooks.capture)
-            && error.is_none()
-            && !ctx.record.client_gone
-        {
-            match ctx.record.side {
-                Side::Native => sink.finish(&tap, Served::Native),
-                Side::Python => sink.finish(&tap, Served::Python(ctx.record.decline.map(Decline::as_str))),
-                Side::Edge => {} // nothing that Python could be compared with
-            }
+        if error.is_none() {
+            record::finish(&self.0, ctx);
         }
     }
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The caller's key as sent, by LiteLLM's precedence: what a canary is sticky by. Only ever hashed.
-fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
-    const NAMES: [&str; 5] = ["x-litellm-api-key", "authorization", "api-key", "x-api-key", "x-goog-api-key"];
-    NAMES.iter().find_map(|name| headers.get(*name)).map(|value| value.as_bytes())
 }

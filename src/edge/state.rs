@@ -154,11 +154,21 @@ impl Edge {
         decider: Arc<dyn Decider>,
         hooks: Hooks,
     ) -> Arc<Self> {
+        let (drain, bodies) = (Arc::new(Drain::default()), Arc::new(Budget::new(config.body_budget)));
+        let metrics = &services.metrics;
+        metrics.body_budget.set(config.body_budget as i64);
+        metrics.python_configured.set(i64::from(config.python.is_some()));
+        let (seen, held, budget) = (drain.clone(), bodies.clone(), config.body_budget);
+        metrics.before_reading(move |metrics| {
+            metrics.connections.set(seen.connections() as i64);
+            metrics.draining.set(i64::from(seen.is_draining()));
+            metrics.body_memory.set(budget.saturating_sub(held.left()) as i64);
+        });
         Arc::new(Self {
             python: config.python.clone().map(|address| PythonTarget::new(address, &config)),
             python_health: PythonHealth::default(),
-            drain: Arc::new(Drain::default()),
-            bodies: Arc::new(Budget::new(config.body_budget)),
+            drain,
+            bodies,
             config,
             snapshot,
             services,

@@ -34,9 +34,10 @@ impl Canaries {
                 }
                 _ => {}
             }
-            for key in ["messages", "system", "prompt", "input", "instructions"] {
-                texts(request.json.as_ref().and_then(|json| json.get(key)), &mut secrets);
-            }
+            prompts(|key| request.json.as_ref().and_then(|json| json.get(key)), &mut secrets);
+        }
+        if let Some(call) = &case.client {
+            prompts(|key| call.args.get(key), &mut secrets);
         }
         Self::new(secrets)
     }
@@ -61,6 +62,12 @@ impl Canaries {
             }
         }
         text
+    }
+}
+
+fn prompts<'a>(get: impl Fn(&str) -> Option<&'a Value>, out: &mut Vec<(&'static str, Secret)>) {
+    for key in ["messages", "system", "prompt", "input", "instructions"] {
+        texts(get(key), out);
     }
 }
 

@@ -9,7 +9,11 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::recorded::Recorded;
+pub use super::base64::decode as base64;
+use super::{
+    recorded::{self, Recorded},
+    sdk::ClientCall,
+};
 
 /// What is wrong with a case file.
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +33,15 @@ pub struct Case {
     pub route: String,
     /// what could go wrong
     pub why: String,
-    /// at least one, sent one after the other
+    /// sent one after the other; none where a client drives the case
     pub requests: Vec<Request>,
+    /// a real client instead of requests
+    pub client: Option<ClientCall>,
     /// one per expected provider call
     pub answers: Vec<Answer>,
     pub expect: Expect,
+    /// the edge runs with `configs/<this>.yaml` instead of config.yaml
+    pub config: Option<String>,
     /// the client's body must be equal byte for byte too
     pub compare_bytes: bool,
     /// what the live gateway answered, in a case of `parity record`
@@ -46,6 +54,22 @@ impl Case {
     /// The file's name without `.yaml`.
     pub fn file(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// A client of it leaves before its answer is complete.
+    pub fn leaves(&self) -> bool {
+        self.requests.iter().any(|request| request.client.is_some_and(Client::leaves))
+    }
+
+    /// A case for each client it names, `<name>@<client>`; itself where it names none.
+    fn for_each_client(self) -> Vec<Case> {
+        let Some(call) = &self.client else { return vec![self] };
+        let with = |program: &String| Case {
+            name: format!("{}@{program}", self.name),
+            client: Some(ClientCall { programs: vec![program.clone()], ..call.clone() }),
+            ..self.clone()
+        };
+        call.programs.iter().map(with).collect()
     }
 }
 
@@ -103,6 +127,51 @@ pub enum Key {
     Env(String),
 }
 
+/// What a client does besides reading its answer to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ClientKeys")]
+pub enum Client {
+    /// closes the connection so many milliseconds after the request was sent, without a look at the answer
+    LeaveAfterMs(u64),
+    /// closes it once the answer's head is there
+    LeaveAfterHead,
+    /// closes it once so many events of the stream are there
+    LeaveAfterEvents(usize),
+    /// waits so many milliseconds before each piece it reads; pieces are small
+    ReadDelayMs(u64),
+}
+
+impl Client {
+    /// It is gone before the answer is complete.
+    pub fn leaves(self) -> bool {
+        !matches!(self, Client::ReadDelayMs(_))
+    }
+}
+
+/// [`Client`] as written: exactly one key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientKeys {
+    leave_after_ms: Option<u64>,
+    leave_after_head: Option<bool>,
+    leave_after_events: Option<usize>,
+    read_delay_ms: Option<u64>,
+}
+
+impl TryFrom<ClientKeys> for Client {
+    type Error = &'static str;
+    fn try_from(keys: ClientKeys) -> Result<Self, Self::Error> {
+        match (keys.leave_after_ms, keys.leave_after_head, keys.leave_after_events, keys.read_delay_ms) {
+            (Some(ms), None, None, None) => Ok(Client::LeaveAfterMs(ms)),
+            (None, Some(true), None, None) => Ok(Client::LeaveAfterHead),
+            (None, None, Some(events @ 1..), None) => Ok(Client::LeaveAfterEvents(events)),
+            (None, None, None, Some(ms @ 1..)) => Ok(Client::ReadDelayMs(ms)),
+            _ => Err("client: give exactly one of leave_after_ms, leave_after_head: true, leave_after_events (1 or \
+                      more), read_delay_ms (1 or more)"),
+        }
+    }
+}
+
 /// One client request.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,6 +189,7 @@ pub struct Request {
     pub json: Option<Value>,
     pub body: Option<String>,
     pub body_base64: Option<String>,
+    pub client: Option<Client>,
 }
 
 /// [`Key`] as written.
@@ -220,9 +290,11 @@ struct File {
     why: String,
     request: Option<Request>,
     requests: Option<Vec<Request>>,
+    client: Option<ClientCall>,
     #[serde(default = "no_answers")]
     provider: Provider,
     expect: String,
+    config: Option<String>,
     compare: Option<Compare>,
     recorded: Option<Recorded>,
 }
@@ -249,11 +321,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
     if parsed.why.trim().is_empty() {
         return Err(invalid("why: says nothing".into()));
     }
-    let requests = match (parsed.request, parsed.requests) {
-        (Some(request), None) => vec![request],
-        (None, Some(requests)) if !requests.is_empty() => requests,
-        _ => return Err(invalid("request: give exactly one of `request` and a non-empty `requests`".into())),
+    let requests = match (parsed.request, parsed.requests, &parsed.client) {
+        (Some(request), None, None) => vec![request],
+        (None, Some(requests), None) if !requests.is_empty() => requests,
+        (None, None, Some(_)) => Vec::new(),
+        _ => return Err(invalid("request: give exactly one of `request`, a non-empty `requests` and `client`".into())),
     };
+    if let Some(complaint) = parsed.client.as_ref().and_then(ClientCall::complaint) {
+        return Err(invalid(complaint));
+    }
     for request in &requests {
         let bodies = [request.json.is_some(), request.body.is_some(), request.body_base64.is_some()];
         if bodies.iter().filter(|given| **given).count() > 1 {
@@ -283,27 +359,31 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
             _ => return Err(invalid(format!("expect: {other:?} must be native, passed or declined:<reason>"))),
         },
     };
+    if let Some(config) = &parsed.config {
+        if config.is_empty() || !config.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+            return Err(invalid(format!("config: {config:?} must be a name of small letters and _")));
+        }
+        // Python behind it keeps config.yaml: what the edge answers itself could not be compared
+        if expect == Expect::Native {
+            return Err(invalid("config: only for a case that Python serves".into()));
+        }
+    }
     Ok(Case {
         name: format!("{folder}/{stem}"),
         route: parsed.route,
         why: parsed.why,
         requests,
+        client: parsed.client,
         answers: parsed.provider.answers,
         expect,
+        config: parsed.config,
         compare_bytes: matches!(parsed.compare, Some(Compare::Bytes)),
-        text: if parsed.recorded.is_some() { own_text(text) } else { text.to_owned() },
+        text: if parsed.recorded.is_some() { recorded::own_text(text) } else { text.to_owned() },
         recorded: parsed.recorded,
     })
 }
 
-/// The file without what was recorded.
-fn own_text(text: &str) -> String {
-    let mut tree: serde_yaml::Mapping = serde_yaml::from_str(text).unwrap_or_default();
-    tree.remove("recorded");
-    serde_yaml::to_string(&tree).unwrap_or_default()
-}
-
-/// Reads every case below `dir`, in order of name.
+/// Reads every case below `dir`: those of requests in order of name, then those of clients.
 pub fn load(dir: &Path) -> Result<Vec<Case>, CaseError> {
     let read = |file: &Path, source| CaseError::Read { file: file.to_owned(), source };
     let mut cases = Vec::new();
@@ -311,48 +391,29 @@ pub fn load(dir: &Path) -> Result<Vec<Case>, CaseError> {
         for file in sorted_entries(&folder).map_err(|e| read(&folder, e))? {
             if file.extension().is_some_and(|extension| extension == "yaml") {
                 let text = std::fs::read_to_string(&file).map_err(|e| read(&file, e))?;
-                cases.push(parse(&file, &text)?);
+                let case = parse(&file, &text)?;
+                if let Some(name) = case.config.as_deref().filter(|name| !has_config(dir, name)) {
+                    let message = format!("config: there is no configs/{name}.yaml beside the cases");
+                    return Err(CaseError::Invalid { file, message });
+                }
+                cases.extend(case.for_each_client());
             }
         }
     }
+    // what LiteLLM still writes after a client has left must not fall into the keys of a case that compares them
+    cases.sort_by_key(|case| case.client.is_some());
     Ok(cases)
+}
+
+/// `configs/<name>.yaml` beside `cases`.
+fn has_config(cases: &Path, name: &str) -> bool {
+    cases.parent().is_some_and(|suite| suite.join("configs").join(format!("{name}.yaml")).is_file())
 }
 
 fn sorted_entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
-}
-
-/// Standard base64 with padding; white space is skipped. `None`: not base64.
-pub fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut group, mut bits, mut padding) = (0u32, 0u32, false);
-    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => {
-                padding = true;
-                continue;
-            }
-            _ => return None,
-        };
-        if padding {
-            return None;
-        }
-        group = (group << 6) | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((group >> bits) as u8);
-            group &= (1 << bits) - 1;
-        }
-    }
-    (bits < 6 && group == 0).then_some(out)
 }
 
 #[cfg(test)]
@@ -409,14 +470,5 @@ expect: declined:virtual_key
         let case =
             parse_text("{route: messages, why: x, expect: native, request: {method: POST, path: /, json: null}}");
         assert_eq!(case.unwrap().requests[0].json, Some(Value::Null));
-    }
-
-    #[test]
-    fn base64_is_strict() {
-        assert_eq!(base64("aGk=").unwrap(), b"hi");
-        assert_eq!(base64("aGkh\naGkh").unwrap(), b"hi!hi!");
-        assert_eq!(base64("a"), None);
-        assert_eq!(base64("aG=k"), None);
-        assert_eq!(base64("aGk%"), None);
     }
 }

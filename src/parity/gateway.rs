@@ -49,6 +49,11 @@ impl Base {
         Ok(Self { address, prefix })
     }
 
+    /// As it is written.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.address, self.prefix)
+    }
+
     /// [`send`] to it.
     pub async fn send(&self, request: &Request, master_key: &Secret) -> io::Result<Response> {
         if self.prefix.is_empty() {

@@ -220,8 +220,9 @@ fn addresses(context: &Context, tree: &mut Value) {
     });
 }
 
-/// Prefixes of ids that LiteLLM, OpenAI's and Anthropic's formats make up.
-const ID_PREFIXES: &[&str] = &["chatcmpl-", "cmpl-", "msg_", "resp_", "call_", "toolu_", "req_", "embd-", "batch_"];
+/// Prefixes of ids that LiteLLM, OpenAI's and Anthropic's formats and LangChain make up.
+const ID_PREFIXES: &[&str] =
+    &["chatcmpl-", "cmpl-", "msg_", "resp_", "call_", "toolu_", "req_", "embd-", "batch_", "lc_run--"];
 
 /// Generated ids, renamed consistently by first appearance: an id in two places stays the same in both.
 fn ids(context: &Context, tree: &mut Value) {

@@ -1,12 +1,17 @@
 //! From raw answers and calls to the tree that is normalised and compared:
 //! `{"response": [{status, header, body | events | text, end, length}], "provider": [{line, header, body | text, length}]}`.
 //! Pure. Header names are lower-case here, their values in order; case and order of headers are kept in [`Raw`].
-use std::io::Read;
+use std::{io::Read, time::Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{client::Response, http1::Head, provider::ProviderCall};
+use super::{
+    case::Case,
+    client::Response,
+    http1::{End, Head, event_ends},
+    provider::ProviderCall,
+};
 
 /// What is recorded for reading, not compared.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,15 +37,40 @@ pub fn raw(responses: &[Response], calls: &[ProviderCall]) -> Raw {
     }
 }
 
-/// The tree of a case in one phase. `bytes`: bodies are compared byte for byte too.
-pub fn tree(responses: &[Response], calls: &[ProviderCall], bytes: bool) -> Value {
+/// From this delay between frames on, it is compared how many events had reached the client before each further frame.
+const PACED_MS: u64 = 200;
+
+/// The tree of a case in one phase.
+pub fn tree(case: &Case, responses: &[Response], calls: &[ProviderCall]) -> Value {
+    let one = |response: &Response| {
+        let mut tree = response_tree(response, case.compare_bytes);
+        // with one call it is clear whose frames these are
+        if let ([answer], [call]) = (case.answers.as_slice(), calls)
+            && answer.frame_delay_ms >= PACED_MS
+        {
+            tree.insert("arrival".into(), arrival(response, &call.frames));
+        }
+        Value::Object(tree)
+    };
     json!({
-        "response": responses.iter().map(|response| response_tree(response, bytes)).collect::<Vec<_>>(),
-        "provider": calls.iter().map(call_tree).collect::<Vec<_>>(),
+        "response": responses.iter().map(one).collect::<Vec<_>>(),
+        "provider": calls.iter().map(|call| call_tree(call, case.leaves())).collect::<Vec<_>>(),
     })
 }
 
-fn response_tree(response: &Response, bytes: bool) -> Value {
+/// How many events had reached the client when the provider sent its second frame, its third, ...: no event may wait
+/// for what follows it.
+fn arrival(response: &Response, frames: &[Instant]) -> Value {
+    let at = |frame: &Instant| frame.saturating_duration_since(response.started).as_millis();
+    let arrived = |frame: &Instant| {
+        let chunks = response.body.chunks.iter().take_while(|(ms, _)| u128::from(*ms) <= at(frame));
+        let bytes: usize = chunks.map(|(_, length)| length).sum();
+        event_ends(response.body.bytes.get(..bytes).unwrap_or_default()).count()
+    };
+    frames.iter().skip(1).map(arrived).collect()
+}
+
+fn response_tree(response: &Response, bytes: bool) -> Map<String, Value> {
     let head = &response.head;
     let mut out = Map::new();
     out.insert("status".into(), response.status.into());
@@ -49,7 +79,10 @@ fn response_tree(response: &Response, bytes: bool) -> Value {
     if head.get("content-encoding").is_some_and(|value| value.eq_ignore_ascii_case("gzip")) {
         let mut plain = Vec::new();
         // a cut gzip body gives what could be unpacked
-        let _ = flate2::read::MultiGzDecoder::new(body.as_slice()).read_to_end(&mut plain);
+        let read = flate2::read::MultiGzDecoder::new(body.as_slice()).read_to_end(&mut plain);
+        if read.is_err() && response.body.end == End::Complete {
+            out.insert("encoding".into(), "broken".into());
+        }
         body = plain;
     }
     if head.get("content-type").is_some_and(|value| value.starts_with("text/event-stream")) {
@@ -62,10 +95,11 @@ fn response_tree(response: &Response, bytes: bool) -> Value {
     }
     out.insert("end".into(), response.body.end.as_str().into());
     out.insert("length".into(), response.body.bytes.len().into());
-    Value::Object(out)
+    out
 }
 
-fn call_tree(call: &ProviderCall) -> Value {
+/// `leaves`: the case's client leaves, so it counts whether the caller hung up on the provider.
+fn call_tree(call: &ProviderCall, leaves: bool) -> Value {
     let mut out = Map::new();
     out.insert("line".into(), call.head.line.clone().into());
     out.insert("header".into(), headers(&call.head));
@@ -76,6 +110,9 @@ fn call_tree(call: &ProviderCall) -> Value {
     }
     if !call.expected {
         out.insert("unexpected".into(), true.into());
+    }
+    if leaves {
+        out.insert("left".into(), (call.left == Some(true)).into());
     }
     Value::Object(out)
 }

@@ -23,6 +23,13 @@ pub struct Recorded {
     pub answers: Vec<Answer>,
 }
 
+/// The file without what was recorded.
+pub(super) fn own_text(text: &str) -> String {
+    let mut tree: serde_yaml::Mapping = serde_yaml::from_str(text).unwrap_or_default();
+    tree.remove("recorded");
+    serde_yaml::to_string(&tree).unwrap_or_default()
+}
+
 /// The differences between `python` (a normalised tree) and what was recorded; paths begin with `recorded`.
 pub fn differences(case: &Case, python: &Value) -> Vec<Difference> {
     let Some(recorded) = &case.recorded else { return Vec::new() };

@@ -152,7 +152,7 @@ impl Tolerated {
 }
 
 /// The path itself or anything below it.
-fn covers(pattern: &str, path: &str) -> bool {
+pub fn covers(pattern: &str, path: &str) -> bool {
     glob(pattern, path)
         || path
             .char_indices()

@@ -23,6 +23,8 @@ pub struct Observed {
     pub served_by: Vec<Option<String>>,
     /// growth of `litellm_edge_declines_total` by reason
     pub declines: BTreeMap<String, u64>,
+    /// growth of `litellm_edge_requests_total`; `None`: not asked
+    pub counted: Option<u64>,
     /// names (never values) of the canaries seen in the edge's log
     pub leaks: Vec<String>,
     pub millis: u64,
@@ -154,10 +156,14 @@ fn expectation(case: &Case, edge: &Observed) -> Vec<Difference> {
     }
     let wanted = match &case.expect {
         Expect::Native | Expect::Passed => BTreeMap::new(),
-        Expect::Declined(reason) => BTreeMap::from([(reason.clone(), case.requests.len() as u64)]),
+        Expect::Declined(reason) => BTreeMap::from([(reason.clone(), edge.served_by.len() as u64)]),
     };
     if edge.declines != wanted {
         found.push(value("expect.declines", json!(wanted), json!(edge.declines)));
+    }
+    let sent = case.requests.len() as u64;
+    if let Some(counted) = edge.counted.filter(|counted| *counted != sent) {
+        found.push(value("expect.counted", sent.into(), counted.into()));
     }
     found
 }
@@ -211,6 +217,15 @@ mod tests {
         assert_eq!(judged(&case("'declined:field'"), &declined), Outcome::Failed);
         let silent = Observed { served_by: vec![None], ..same.clone() };
         assert_eq!(judged(&case("native"), &silent), Outcome::Failed);
+    }
+
+    #[test]
+    fn a_request_that_is_not_counted_fails_the_case() {
+        let same = observed(json!({}));
+        for (counted, outcome) in [(Some(1), Outcome::Passed), (Some(0), Outcome::Failed), (Some(2), Outcome::Failed)] {
+            let edge = Observed { counted, ..same.clone() };
+            assert_eq!(judge(&case("native"), &same, &same, &edge, &Tolerated::default()).outcome, outcome);
+        }
     }
 
     #[test]

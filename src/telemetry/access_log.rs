@@ -3,8 +3,11 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use http::Method;
 
-use super::Metrics;
-use crate::routes::{CallLog, Decline};
+use super::{Metrics, metrics::AbortedBy};
+use crate::{
+    faults::fault,
+    routes::{CallLog, Decline},
+};
 
 /// Who answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,12 @@ pub struct Record {
     pub client_gone: bool,
     /// the kind of failure towards Python, where there was one
     pub python_error: Option<&'static str>,
+    /// when the answer's head was there
+    pub first_byte: Option<Instant>,
+    /// the answer was broken off, by this side
+    pub aborted: Option<AbortedBy>,
+    /// bytes of the request's body that were read, and of the answer's body that were written
+    pub bytes: (usize, usize),
     pub call: CallLog,
 }
 
@@ -68,17 +77,17 @@ impl Record {
     pub fn finish(&self, status: u16, metrics: &Metrics) {
         let elapsed = self.started.elapsed().as_secs_f64();
         let side = self.side.as_str();
-        let class = match status {
-            200..300 => "2xx",
-            300..400 => "3xx",
-            400..500 => "4xx",
-            500.. => "5xx",
-            _ => "1xx",
-        };
-        metrics.requests.with_label_values(&[&*self.route, side, class]).inc();
-        metrics.duration.with_label_values(&[&*self.route, side]).observe(elapsed);
+        let route = metrics.route(&self.route);
+        let first_byte = self.first_byte.map(|at| at.duration_since(self.started).as_secs_f64());
+        if !fault!(RequestNotCounted) {
+            route.answered(metrics, self.side, status, elapsed, first_byte);
+        }
+        route.bytes(metrics, self.side, self.bytes.0, self.bytes.1);
+        if let Some(by) = self.aborted {
+            route.aborted(metrics, self.side, by);
+        }
         if let Some(waited) = self.call.provider_ms {
-            metrics.provider.with_label_values(&[&*self.route]).observe(waited / 1000.0);
+            route.waited(metrics, waited / 1000.0);
         }
         if !tracing::enabled!(target: "access", tracing::Level::INFO) {
             return;

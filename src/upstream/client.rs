@@ -1,5 +1,8 @@
 //! hyper-util's pooled client behind a small face.
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::decode::ContentDecoder;
 use crate::capture::{self, ExchangeTap};
@@ -12,6 +15,9 @@ use hyper_util::{
     client::legacy::{Client as Pool, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use prometheus::Histogram;
+
+use crate::telemetry::Metrics;
 
 /// One request to a provider.
 #[derive(Debug, Clone)]
@@ -63,6 +69,29 @@ pub enum Failed {
 #[derive(Debug, Clone)]
 pub struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    watch: Option<Arc<Watch>>,
+}
+
+/// Where calls are counted, by their result; resolved once.
+#[derive(Debug)]
+struct Watch([Histogram; RESULTS.len()]);
+
+/// Status classes by their first digit (0: none), then [`Failed`].
+const RESULTS: [&str; 9] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx", "connect", "timeout", "disconnected"];
+
+impl Watch {
+    fn called(&self, result: Result<u16, &Failed>, seconds: f64) {
+        let index = match result {
+            Ok(status @ 100..600) => usize::from(status / 100),
+            Ok(_) => 0,
+            Err(Failed::Connect) => 6,
+            Err(Failed::Timeout(_)) => 7,
+            Err(_) => 8,
+        };
+        if let Some(histogram) = self.0.get(index) {
+            histogram.observe(seconds);
+        }
+    }
 }
 
 impl Client {
@@ -80,11 +109,25 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(50))
             .pool_max_idle_per_host(1024)
             .build(connector);
-        Self { pool }
+        Self { pool, watch: None }
+    }
+
+    /// A client whose calls are counted.
+    pub fn watched(metrics: &Metrics) -> Self {
+        let handles = RESULTS.map(|result| metrics.provider_calls.with_label_values(&[result]));
+        Self { watch: Some(Arc::new(Watch(handles))), ..Self::new() }
     }
 
     /// Sends once; retries only what hyper knows was never sent (a pooled connection that was already closed).
     pub async fn send(&self, request: Request) -> Result<Response, Failed> {
+        let Some(watch) = &self.watch else { return self.exchange(request).await };
+        let sent = Instant::now();
+        let result = self.exchange(request).await;
+        watch.called(result.as_ref().map(|answer| answer.status.as_u16()), sent.elapsed().as_secs_f64());
+        result
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Response, Failed> {
         let tap = capture::exchange(&request.headers, &request.body);
         let mut outgoing = http::Request::new(Full::new(request.body));
         *outgoing.method_mut() = request.method;

@@ -6,8 +6,10 @@
 mod browser;
 mod browser_works;
 mod child;
+mod corpus;
 mod failures;
 mod gateway;
+mod h2raw;
 mod hostile;
 mod http2;
 mod native;
@@ -17,6 +19,7 @@ mod parity_record;
 mod parity_report;
 mod passthrough;
 mod process;
+mod recorder;
 mod reload;
 mod replay;
 mod routes;

@@ -30,7 +30,7 @@ use redact::Rules;
 use crate::{
     capture::{Served, Sink, Tap, WeakTap},
     secret::Secret,
-    telemetry::Metrics,
+    telemetry::{Metrics, access_log::Side},
 };
 
 /// Captures that are alive at the same time, waiting ones included: with `max_body` the bound on memory.
@@ -110,8 +110,8 @@ impl Recorder {
         open.retain(|tap| tap.upgrade().is_some());
         let taps: Vec<Tap> = open.iter().filter_map(WeakTap::upgrade).collect();
         drop(open);
-        let in_flight = |side: &str| self.metrics.in_flight.with_label_values(&[side]).get();
-        let alone = in_flight("python") <= 1 && in_flight("native") == 0;
+        let in_flight = |side| self.metrics.in_flight(side).get();
+        let alone = in_flight(Side::Python) <= 1 && in_flight(Side::Native) == 0;
         let called: Option<Value> = serde_json::from_slice(body).ok();
         let mut theirs = Vec::new();
         called.iter().for_each(|value| texts(value, &mut theirs));

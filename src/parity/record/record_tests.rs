@@ -82,7 +82,7 @@ fn a_providers_call_belongs_to_the_request_whose_texts_it_carries() {
         tap
     };
     let call = |text: &str| recorder.owner(format!("{{\"x\":1,\"messages\":[{{\"content\":\"{text}\"}}]}}").as_bytes());
-    let python = recorder.metrics.in_flight.with_label_values(&["python"]);
+    let python = recorder.metrics.in_flight(Side::Python);
     let one = ask("the first question");
     python.inc();
     assert!(call("the first question").is_some() && !one.with(|taken| taken.unsure));

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     error::{Dialect, Failure},
+    faults::fault,
     providers::anthropic::{
         error,
         response::{self, Answer, Unreadable},
@@ -25,12 +26,14 @@ const MOST_BODY: usize = 256 << 20;
 
 pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
     let sent = Instant::now();
+    if fault!(SecondAttempt) {
+        let _ = send(&call, &admitted, admitted.outgoing.body.clone()).await;
+    }
     let first = send(&call, &admitted, admitted.outgoing.body.clone()).await;
     let answer = match again_without_thinking(&call, &admitted, first).await {
         Ok(answer) => answer,
         Err(failure) => return refuse(&call, &admitted, failure, &sent),
     };
-    call.services.metrics.provider.with_label_values(&["messages"]).observe(sent.elapsed().as_secs_f64());
     let clock = Clock { started: call.started, provider_ms: millis(&sent) };
     if admitted.outgoing.stream {
         return stream(call, admitted, answer, clock).await;
@@ -249,6 +252,7 @@ fn refuse(call: &Call, admitted: &Admitted, mut failure: Failure, sent: &Instant
     if let Some(id) = call.head.header("x-request-id").filter(|id| !id.is_empty()) {
         failure.extra.insert("request_id".into(), id.into());
     }
+    failure.kind = failure.kind.filter(|_| !fault!(ErrorTypeAnthropic));
     let log = log(admitted, None, None, millis(sent));
     Reply { status: failure.status, headers, body: ReplyBody::Full(failure.body(Dialect::Anthropic)), log }
 }
