@@ -187,7 +187,10 @@ impl Sink for Recorder {
             return None;
         };
         let tap = Tap::new(route, method, target, headers, options.max_body, Box::new(slot));
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(tap.downgrade());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|tap| tap.upgrade().is_some()); // those whose client left
+        open.push(tap.downgrade());
+        drop(open);
         Some(tap)
     }
 
