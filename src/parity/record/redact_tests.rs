@@ -54,7 +54,7 @@ fn the_shape_of_a_body_stays() {
         "messages": [{"content": "I am redacted, my word is redacted."}], "api_key": PLACEHOLDER, "stream": true
     });
     assert_eq!(body, expected);
-    assert_eq!(redactor.target("/v1/x?api_key=abc&model=m&user=ann"), "/v1/x?api_key=redacted&model=m&user=redacted");
+    assert_eq!(redactor.target("/v1/x?api_key=abc&model=m&user=ann"), "/v1/x?REDACTED&model=m&user=redacted");
     assert_eq!(redactor.text(r#"{"user": "ann", "cut": "#), r#"{"user": "redacted", "cut": "#);
     assert_eq!(redactor.text(r#"{\"user\": \"ann\"}"#), r#"{\"user\": \"redacted\"}"#);
 }
