@@ -5,6 +5,7 @@ pub mod config;
 mod mutants;
 pub mod options_doc;
 pub mod parity;
+mod record;
 pub mod routes;
 mod serve;
 mod traces;

@@ -141,13 +141,21 @@ enum Format {
 
 /// Runs until told to stop.
 pub(super) fn run(options: Options) -> u8 {
+    run_with(options, |_, _, _| Ok(()))
+}
+
+/// As [`run`], with what else is to be plugged in.
+pub(super) fn run_with(
+    options: Options,
+    plug: impl FnOnce(&mut Hooks, &Arc<Services>, &ConfigHandle) -> Result<()>,
+) -> u8 {
     let format = match options.log_format {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
     };
     telemetry::init(format, &options.log);
     telemetry::hush_panics();
-    match serve(options) {
+    match serve(options, plug) {
         Ok(()) => exit::OK,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the edge does not start");
@@ -156,7 +164,10 @@ pub(super) fn run(options: Options) -> u8 {
     }
 }
 
-fn serve(mut options: Options) -> Result<()> {
+fn serve(
+    mut options: Options,
+    plug: impl FnOnce(&mut Hooks, &Arc<Services>, &ConfigHandle) -> Result<()>,
+) -> Result<()> {
     let metrics = Metrics::new().context("metrics")?;
     let config = Arc::new(open_config(&options)?);
     metrics.file_state("config", true);
@@ -173,6 +184,7 @@ fn serve(mut options: Options) -> Result<()> {
     });
     let mut hooks = hooks(&config, manifest.as_ref(), &metrics);
     let tracer = traces::open(&options.traces, &metrics, &mut hooks);
+    plug(&mut hooks, &services, &config)?;
     let decider: Arc<dyn Decider> = match manifest {
         Some(manifest) => Arc::new(manifest),
         None => Arc::new(AllPython),

@@ -20,6 +20,7 @@ mod passthrough;
 mod path_table_tests;
 mod phases;
 mod python;
+mod record;
 mod replay;
 mod reply;
 mod state;

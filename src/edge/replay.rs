@@ -25,6 +25,7 @@ use super::{
     state::Edge,
     tunnel::{Opened, open},
 };
+use crate::capture::Tap;
 
 use crate::faults;
 
@@ -66,6 +67,7 @@ pub(super) async fn run(edge: &Edge, session: &mut Session, ctx: &mut Ctx, body:
                         ctx.record.first_byte = Some(Instant::now());
                     }
                     answered = true;
+                    copy(ctx.tap.as_ref(), &task);
                     session.write_response_tasks(vec![task]).await.map_err(|error| error.into_down())?;
                 }
                 if end {
@@ -90,6 +92,14 @@ pub(super) async fn run(edge: &Edge, session: &mut Session, ctx: &mut Ctx, body:
                 }
             }
         }
+    }
+}
+
+fn copy(tap: Option<&Tap>, task: &HttpTask) {
+    match (tap, task) {
+        (Some(tap), HttpTask::Header(head, _)) => tap.python_head(head.status, &head.headers),
+        (Some(tap), HttpTask::Body(Some(piece), _)) => tap.answer(piece),
+        _ => {}
     }
 }
 

@@ -145,6 +145,8 @@ pub struct Hooks {
     pub flush: Vec<Box<dyn Fn() -> Task + Send + Sync>>,
     /// run in the io service for as long as the edge runs: watchers
     pub background: Vec<Box<dyn Fn() -> Task + Send + Sync>>,
+    /// takes copies of live traffic (`parity record`)
+    pub capture: Option<Arc<dyn crate::capture::Sink>>,
     /// further `/edge/*` paths
     pub admin: Vec<AdminRoute>,
 }

@@ -9,7 +9,11 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::sdk::ClientCall;
+pub use super::base64::decode as base64;
+use super::{
+    recorded::{self, Recorded},
+    sdk::ClientCall,
+};
 
 /// What is wrong with a case file.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,9 @@ pub struct Case {
     pub config: Option<String>,
     /// the client's body must be equal byte for byte too
     pub compare_bytes: bool,
-    /// the file itself: what stands in it is the case's own and is never normalised away
+    /// what the live gateway answered, in a case of `parity record`
+    pub recorded: Option<Recorded>,
+    /// the file itself, but for `recorded`: what stands in it is the case's own and is never normalised away
     pub text: String,
 }
 
@@ -117,6 +123,8 @@ pub enum Key {
     Wrong,
     /// this text as it is
     Raw(String),
+    /// what the environment variable of this name holds
+    Env(String),
 }
 
 /// What a client does with its connection besides reading the answer to the end.
@@ -208,7 +216,10 @@ impl TryFrom<String> for KeyText {
             "wrong" => Key::Wrong,
             _ => match text.strip_prefix("raw:") {
                 Some(raw) => Key::Raw(raw.to_owned()),
-                None => return Err(format!("key {text:?}: must be master, none, wrong or raw:<text>")),
+                None => match text.strip_prefix("env:") {
+                    Some(name) if !name.is_empty() => Key::Env(name.to_owned()),
+                    _ => return Err(format!("key {text:?}: must be master, none, wrong, raw:<text> or env:<NAME>")),
+                },
             },
         }))
     }
@@ -300,6 +311,7 @@ struct File {
     expect: String,
     config: Option<String>,
     compare: Option<Compare>,
+    recorded: Option<Recorded>,
 }
 
 #[derive(Deserialize)]
@@ -381,7 +393,8 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         expect,
         config: parsed.config,
         compare_bytes: matches!(parsed.compare, Some(Compare::Bytes)),
-        text: text.to_owned(),
+        text: if parsed.recorded.is_some() { recorded::own_text(text) } else { text.to_owned() },
+        recorded: parsed.recorded,
     })
 }
 
@@ -416,37 +429,6 @@ fn sorted_entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
-}
-
-/// Standard base64 with padding; white space is skipped. `None`: not base64.
-pub fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut group, mut bits, mut padding) = (0u32, 0u32, false);
-    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => {
-                padding = true;
-                continue;
-            }
-            _ => return None,
-        };
-        if padding {
-            return None;
-        }
-        group = (group << 6) | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((group >> bits) as u8);
-            group &= (1 << bits) - 1;
-        }
-    }
-    (bits < 6 && group == 0).then_some(out)
 }
 
 #[cfg(test)]
@@ -545,14 +527,5 @@ expect: declined:virtual_key
         let case =
             parse_text("{route: messages, why: x, expect: native, request: {method: POST, path: /, json: null}}");
         assert_eq!(case.unwrap().requests[0].json, Some(Value::Null));
-    }
-
-    #[test]
-    fn base64_is_strict() {
-        assert_eq!(base64("aGk=").unwrap(), b"hi");
-        assert_eq!(base64("aGkh\naGkh").unwrap(), b"hi!hi!");
-        assert_eq!(base64("a"), None);
-        assert_eq!(base64("aG=k"), None);
-        assert_eq!(base64("aGk%"), None);
     }
 }

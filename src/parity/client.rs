@@ -44,6 +44,8 @@ pub fn key_text(key: &Key, master_key: &Secret) -> Option<String> {
         Key::Master => Some(master_key.expose().to_owned()),
         Key::Wrong => Some(WRONG_KEY.to_owned()),
         Key::Raw(text) => Some(text.clone()),
+        // `Selection::read` has seen that it is set
+        Key::Env(name) => std::env::var(name).ok(),
     }
 }
 

@@ -125,7 +125,7 @@ impl EdgePlace<'_> {
         variables.extend_from_slice(environment);
         let setup =
             EdgeSetup { binary: self.binary, routes: &routes, config: &config, log: &log, environment: &variables };
-        Ok(Edge { address: managed.start_edge(&setup).await?, log: Some(log) })
+        Ok(Edge { base: managed.start_edge(&setup).await?.into(), log: Some(log) })
     }
 }
 

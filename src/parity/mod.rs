@@ -21,6 +21,8 @@ pub mod mutants;
 pub mod normalise;
 pub mod observe;
 pub mod provider;
+pub mod record;
+pub mod recorded;
 pub mod redis;
 pub mod report;
 pub mod rows;

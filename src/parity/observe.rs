@@ -132,7 +132,7 @@ fn headers(head: &Head) -> Value {
 }
 
 /// `body` where it is JSON, else `text`.
-fn insert_body(out: &mut Map<String, Value>, body: &[u8]) {
+pub(super) fn insert_body(out: &mut Map<String, Value>, body: &[u8]) {
     match serde_json::from_slice::<Value>(body) {
         Ok(value) => out.insert("body".into(), value),
         Err(_) => out.insert("text".into(), text(body).into()),

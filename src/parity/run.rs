@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::{
     canary::Canaries,
     case::{Answer, Case, Key, KeyText, Request},
-    client::{Response, key_text, send, send_until},
+    client::{Response, key_text},
+    gateway::Base,
     http1::{End, elapsed_ms},
     normalise::{Context, normalise},
     observe,
@@ -64,17 +65,19 @@ const SECOND_THOUGHTS: Duration = Duration::from_millis(300);
 /// One edge.
 #[derive(Debug, Clone)]
 pub struct Edge {
-    pub address: SocketAddr,
+    pub base: Base,
     /// scanned for keys and prompts
     pub log: Option<PathBuf>,
 }
 
 /// What the cases are run against.
 pub struct Runner {
-    pub python: SocketAddr,
+    pub python: Base,
     pub edge: Edge,
     /// edges of cases with a `config` of their own, by its name
     pub configured: BTreeMap<String, Edge>,
+    /// the other side is an edge that says who served; else any gateway
+    pub edge_speaks: bool,
     pub provider: Provider,
     pub sdks: Sdks,
     pub master_key: Secret,
@@ -124,10 +127,10 @@ impl Runner {
         let mut request = get("/v1/chat/completions", Key::Master);
         request.method = "POST".into();
         request.json = Some(json!({"model": MARKER, "messages": [{"role": "user", "content": "marker"}]}));
-        match send(self.python, &request, &self.master_key).await {
+        match self.python.send(&request, &self.master_key).await {
             Ok(response) if response.status == 200 => Ok(id),
             Ok(_) => Err(RunError::NotFlushed),
-            Err(source) => Err(RunError::Python { address: self.python, source }),
+            Err(source) => Err(RunError::Python { address: self.python.address, source }),
         }
     }
 
@@ -175,7 +178,7 @@ impl Runner {
             let context = Context {
                 window: (unix(*started) as i64, end.min(unix(*started) as i64 + observed.millis as i64 / 1000 + 5)),
                 case_text: case.text.clone(),
-                addresses: vec![self.python.to_string(), self.edge_of(case).address.to_string()],
+                addresses: vec![self.python.address.to_string(), self.edge_of(case).base.address.to_string()],
             };
             normalise(&context, &mut observed.tree);
         }
@@ -199,19 +202,19 @@ impl Runner {
         };
         let started = Instant::now();
         self.provider.script(&case.answers);
-        let address = if on_edge { edge.address } else { self.python };
+        let base = if on_edge { edge.base.clone() } else { self.python.clone() };
         let seen = match &case.client {
-            Some(call) => Some(self.client(call, address).await?),
+            Some(call) => Some(self.client(call, &base).await?),
             None => None,
         };
         let mut responses = Vec::with_capacity(case.requests.len());
         for request in &case.requests {
             let called = self.provider.called(request.calls_before_leaving());
-            match send_until(address, request, &self.master_key, called).await {
+            match base.send_until(request, &self.master_key, called).await {
                 Ok(response) => responses.push(response),
                 // an edge that is gone is a difference, a Python gateway that is gone is no measure
                 Err(_) if on_edge => responses.push(Response::none(End::Reset)),
-                Err(source) => return Err(RunError::Python { address, source }),
+                Err(source) => return Err(RunError::Python { address: base.address, source }),
             }
         }
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -241,6 +244,7 @@ impl Runner {
             served_by,
             millis: micros / 1000,
             micros,
+            anybody: !self.edge_speaks,
             ..Observed::default()
         };
         if on_edge {
@@ -265,7 +269,7 @@ impl Runner {
 
     /// What the edge has counted; `None`: it has no such page.
     async fn counters(&self, edge: &Edge) -> Option<Counters> {
-        let response = send(edge.address, &get("/metrics", Key::Master), &self.master_key).await.ok()?;
+        let response = edge.base.send(&get("/metrics", Key::Master), &self.master_key).await.ok()?;
         let native = response.head.get("x-litellm-edge") == Some("native");
         native.then(|| counters(&String::from_utf8_lossy(&response.body.bytes)))
     }
@@ -288,9 +292,9 @@ impl Runner {
     }
 
     /// What a real client sees of the gateway there.
-    async fn client(&mut self, call: &ClientCall, address: SocketAddr) -> Result<Seen, RunError> {
+    async fn client(&mut self, call: &ClientCall, base: &Base) -> Result<Seen, RunError> {
         let key = Secret::new(key_text(&call.key.0, &self.master_key).unwrap_or_default());
-        Ok(self.sdks.call(call, &format!("http://{address}"), &key).await?)
+        Ok(self.sdks.call(call, &base.url(), &key).await?)
     }
 
     fn leaks(&self, case: &Case, edge: &Edge, from: u64) -> io::Result<Vec<String>> {

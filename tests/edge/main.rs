@@ -18,6 +18,8 @@ mod monitoring;
 mod native;
 mod outage;
 mod panics;
+mod parity_record;
+mod parity_report;
 mod passthrough;
 mod process;
 mod recorder;
