@@ -95,7 +95,8 @@ async fn forward(
     let compressed = [header::CONTENT_ENCODING, header::CONTENT_LENGTH]; // the client has unpacked it
     let packed = answer.headers.contains_key(header::CONTENT_ENCODING);
     for (name, value) in &answer.headers {
-        if !(DROPPED.contains(name) && *name != header::CONTENT_LENGTH) && !(packed && compressed.contains(name)) {
+        let dropped = DROPPED.contains(name) && *name != header::CONTENT_LENGTH || packed && compressed.contains(name);
+        if !dropped {
             response.headers_mut().append(name.clone(), value.clone());
         }
     }
