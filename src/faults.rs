@@ -19,7 +19,7 @@ pub(crate) use fault;
 macro_rules! faults {
     ($($name:ident: $route:literal, $case:literal, $at:literal;)*) => {
         /// What can be wrong on purpose.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[cfg_attr(feature = "faults", derive(Debug, Clone, Copy, PartialEq, Eq))]
         pub enum Fault { $($name,)* }
 
         /// Every fault with where the suite must notice it.
@@ -90,6 +90,7 @@ faults! {
     KeyInLog: "chat_completions", "plain", "log.edge";
     PromptInLog: "messages", "tool_round_trip", "log.edge";
     RequestNotCounted: "chat_completions", "plain", "expect.counted";
+    MetricsEmpty: "chat_completions", "plain", "expect.counted";
     DeclineNotCounted: "messages", "other_provider", "expect.declines";
     // --- the other routes
     ModelMissing: "models", "list", "response[0].body/data";

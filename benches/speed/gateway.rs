@@ -177,7 +177,7 @@ impl<'a> Stage<'a> {
         command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--telemetry", "False"]);
         command.args(["--num_workers", &workers.to_string()]);
         let mut running = Running::start(command, &self.setup.env, &self.log(name))?;
-        let ready = running.wait_for(port, "/health/readiness", Duration::from_secs(240))?;
+        let ready = running.wait_for(port, "/health/readiness", Duration::from_secs(600))?;
         Ok((port, running, ready))
     }
 

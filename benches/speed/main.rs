@@ -25,13 +25,23 @@ mod smoke;
 mod table;
 mod works;
 
-use std::fs;
+use std::{fs, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{options::Options, report::Report};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
         [command, port] if command == "provider" => return Ok(provider::run(port.parse()?)?),

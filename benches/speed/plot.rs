@@ -60,8 +60,10 @@ const PANEL_HEAD: f64 = 44.0;
 
 pub(crate) fn svg(report: &Report) -> String {
     let gateways = report.gateways();
+    let works: Vec<&str> =
+        WORKS.iter().copied().filter(|work| report.rows.iter().any(|row| row.work == *work)).collect();
     let block = gateways.len() as f64 * LINE + 9.0;
-    let panel_height = PANEL_HEAD + block * WORKS.len() as f64 + 40.0;
+    let panel_height = PANEL_HEAD + block * works.len() as f64 + 40.0;
     let height = TOP + panel_height * 2.0 + 30.0;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
@@ -81,13 +83,20 @@ pub(crate) fn svg(report: &Report) -> String {
     for (at, panel) in PANELS.iter().enumerate() {
         let x = 10.0 + (at % 2) as f64 * (PANEL_WIDTH + 20.0);
         let y = TOP + (at / 2) as f64 * panel_height;
-        draw(&mut out, report, &gateways, panel, (x, y), block);
+        draw(&mut out, report, (&gateways, &works), panel, (x, y), block);
     }
     out.push_str("</svg>\n");
     out
 }
 
-fn draw(out: &mut String, report: &Report, gateways: &[&str], panel: &Panel, (x, y): (f64, f64), block: f64) {
+fn draw(
+    out: &mut String,
+    report: &Report,
+    (gateways, works): (&[&str], &[&str]),
+    panel: &Panel,
+    (x, y): (f64, f64),
+    block: f64,
+) {
     let load = load_name(panel.connections, panel.rate);
     text(out, (x + 10.0, y + 18.0), "font-size=\"13\" font-weight=\"600\"", panel.title);
     text(out, (x + 10.0, y + 33.0), "fill=\"#4b5563\"", &format!("{load}, logarithmic, {}", panel.better));
@@ -96,7 +105,7 @@ fn draw(out: &mut String, report: &Report, gateways: &[&str], panel: &Panel, (x,
         (panel.of)(row)
     };
     let all: Vec<f64> =
-        WORKS.iter().flat_map(|work| gateways.iter().filter_map(|gateway| value(gateway, work))).collect();
+        works.iter().flat_map(|work| gateways.iter().filter_map(|gateway| value(gateway, work))).collect();
     let Some((low, high)) = decades(&all) else {
         text(out, (x + LEFT, y + PANEL_HEAD + 20.0), "fill=\"#4b5563\"", "not measured in this run");
         return;
@@ -106,7 +115,7 @@ fn draw(out: &mut String, report: &Report, gateways: &[&str], panel: &Panel, (x,
         let share = (value.max(10f64.powi(low)).log10() - f64::from(low)) / f64::from(high - low);
         x + LEFT + share.clamp(0.0, 1.0) * width
     };
-    let (top, bottom) = (y + PANEL_HEAD, y + PANEL_HEAD + block * WORKS.len() as f64);
+    let (top, bottom) = (y + PANEL_HEAD, y + PANEL_HEAD + block * works.len() as f64);
     for decade in low..=high {
         let at = place(10f64.powi(decade));
         let _ = writeln!(
@@ -120,7 +129,7 @@ fn draw(out: &mut String, report: &Report, gateways: &[&str], panel: &Panel, (x,
         };
         text(out, (at, bottom + 14.0), "text-anchor=\"middle\" fill=\"#4b5563\"", &label);
     }
-    for (nth, work) in WORKS.iter().enumerate() {
+    for (nth, work) in works.iter().enumerate() {
         let begin = top + nth as f64 * block;
         if nth > 0 {
             let _ = writeln!(
@@ -135,8 +144,7 @@ fn draw(out: &mut String, report: &Report, gateways: &[&str], panel: &Panel, (x,
             let line = begin + 5.0 + (at as f64 + 0.5) * LINE;
             let Some(value) = value(gateway, work) else { continue };
             dot(out, (place(value), line), colour(at));
-            let tint = format!("font-size=\"10\" fill=\"{}\"", colour(at));
-            text(out, (place(value) + 8.0, line + 3.5), &tint, &figure(value));
+            text(out, (place(value) + 8.0, line + 3.5), "font-size=\"10\"", &figure(value));
         }
     }
 }

@@ -75,6 +75,11 @@ impl Row {
         self.work == work && self.connections == connections && self.rate == rate
     }
 
+    /// Linux counts hundredths of a second of CPU: less than ten of them in a round are no measurement.
+    pub(crate) fn cpu_is_coarse(&self) -> bool {
+        self.cpu_us_per_request * (self.requests as f64) < 1e5 * self.rounds as f64
+    }
+
     /// A fixed rate that was not held: its latencies are those of a smaller one.
     pub(crate) fn fell_behind(&self) -> bool {
         self.rate.is_some_and(|rate| self.error.is_none() && self.rps < rate * 0.95)
@@ -210,6 +215,7 @@ pub(crate) mod tests {
             (Some(0.0), Some(1.0), Some(3.0))
         );
         assert_eq!((rows[1].p50_ms, rows[1].rounds, rows[1].requests), (2.0, 3, 30));
+        assert!(rows[1].cpu_is_coarse() && !Row { requests: 3_000, ..rows[1].clone() }.cpu_is_coarse());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One run: starts what is compared, measures cell by cell and round by round, stops everything.
 use std::{
     collections::BTreeMap,
-    io::Result as IoResult,
+    io::{IsTerminal, Result as IoResult},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,9 @@ pub(crate) fn run(options: &Options) -> Result<Option<Report>> {
     let begun = Instant::now();
     let mut report = Report {
         schema: 1,
-        time: time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339)?,
+        time: time::OffsetDateTime::now_utc()
+            .replace_nanosecond(0)?
+            .format(&time::format_description::well_known::Rfc3339)?,
         quick: options.quick,
         rounds: options.rounds,
         machine: Machine::here(),
@@ -59,11 +61,11 @@ pub(crate) fn run(options: &Options) -> Result<Option<Report>> {
             idle.entry(gateway.name.clone()).or_default().push(gateway.idle_memory());
         }
         for cell in plan::cells(options) {
-            eprint!("\r\x1b[K{:4.0} s, round {}, {}", begun.elapsed().as_secs_f64(), round + 1, cell.name());
+            progress(&format!("{:4.0} s, round {}, {}", begun.elapsed().as_secs_f64(), round + 1, cell.name()));
             measure_all(cell, &in_order(&all), round, &stage, &mut samples);
         }
     }
-    eprint!("\r\x1b[K");
+    progress("");
     let medians =
         |of: BTreeMap<String, Vec<f64>>| of.into_iter().map(|(name, values)| (name, median(values))).collect();
     (report.start_ms, report.idle_rss_mb) = (medians(starts), medians(idle));
@@ -73,6 +75,13 @@ pub(crate) fn run(options: &Options) -> Result<Option<Report>> {
     report.find_warnings();
     (report.ratios, report.budgets) = (budgets::ratios(&report), budgets::budgets(&report));
     Ok(Some(report))
+}
+
+/// What is going on, on one line that is written over; nothing where nobody watches.
+fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{what}");
+    }
 }
 
 fn hold(all: &[&Gateway], seconds: u64) {
@@ -91,7 +100,7 @@ fn start_pythons(stage: &Stage<'_>) -> Result<Vec<Gateway>> {
     for (name, workers) in [("python-1", 1), ("python-2", 2)] {
         let behind_the_edge = workers == 1 && stage.options.wants("edge-python-1");
         if stage.options.wants(name) || behind_the_edge {
-            eprint!("\r\x1b[Kstarting {name}");
+            progress(&format!("starting {name}, which takes half a minute"));
             let python = stage.start(name, Kind::Python { workers }, None)?;
             for work in WORKS.iter().filter(|work| work.standard) {
                 if let Some(bytes) = work.request(&python.target) {

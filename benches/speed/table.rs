@@ -50,7 +50,7 @@ fn cells(row: &Row) -> [String; 9] {
         optional(row.added_p50_ms),
         optional(row.added_p99_ms),
         optional(row.first_event_p50_ms),
-        figure(row.cpu_us_per_request),
+        format!("{}{}", if row.cpu_is_coarse() { "~" } else { "" }, figure(row.cpu_us_per_request)),
         figure(row.peak_rss_mb),
     ]
 }
@@ -81,6 +81,7 @@ pub(crate) fn terminal(report: &Report) -> String {
             let _ = writeln!(out, " {:>8}{}", row.requests, if row.fell_behind() { "  fell behind" } else { "" });
         }
     }
+    let _ = writeln!(out, "\n~: less than a tenth of a second of CPU in all, of which Linux counts hundredths");
     let _ = writeln!(out, "\nedge-native against python-1");
     for ratio in &report.ratios {
         let (edge, python, times) = (figure(ratio.edge), figure(ratio.python), figure(ratio.times));
@@ -123,7 +124,7 @@ fn facts(report: &Report) -> Vec<String> {
     vec![
         format!("Machine: {}.", report.machine.caption()),
         format!(
-            "Run: {}, {} rounds, {:.0} s; {}. {}.",
+            "Run: {}, rounds: {}, {:.0} s; {}. {}.",
             report.time,
             report.rounds,
             report.seconds,

@@ -5,8 +5,10 @@ pub mod config;
 mod mutants;
 pub mod options_doc;
 pub mod parity;
+mod record;
 pub mod routes;
 mod serve;
+mod traces;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use anyhow::Context;
 use clap::Args;
 
-use super::parity::{SuiteArgs, state};
+use super::parity::{SuiteArgs, sdks, state};
 use crate::{
     manifest::digest::SOURCE_DIGEST,
     parity::{
@@ -13,6 +13,7 @@ use crate::{
         managed::{EdgePlace, Managed, PROVIDER_KEY},
         mutants::{self, Caught},
         run::{Edge, Runner},
+        sdk::{self, Sdks},
     },
     routes::litellm_headers::LITELLM_VERSION,
     secret::Secret,
@@ -60,10 +61,12 @@ async fn whole(args: &MutantsArgs, managed: &mut Managed) -> anyhow::Result<Vec<
     let secrets = [("the master key", master_key.clone()), ("the provider's key", Secret::new(PROVIDER_KEY))];
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut runner = Runner {
-        python: managed.python(),
-        edge: Edge { address: nowhere, log: None },
+        python: managed.python().into(),
+        edge: Edge { base: nowhere.into(), log: None },
+        edge_speaks: true,
         configured: BTreeMap::new(),
         provider,
+        sdks: sdks(&args.place.suite)?,
         master_key,
         canaries: Canaries::new(secrets),
         // native calls write neither: there is nothing to break yet
@@ -71,9 +74,9 @@ async fn whole(args: &MutantsArgs, managed: &mut Managed) -> anyhow::Result<Vec<
         redis: None,
         exclusive: true,
     };
-    gateway::litellm_version(runner.python, &runner.master_key, LITELLM_VERSION).await?;
+    gateway::litellm_version(&runner.python, &runner.master_key, LITELLM_VERSION).await?;
     runner.edge = place.start(managed, None, &[]).await?;
-    gateway::edge_digest(runner.edge.address, &runner.master_key, SOURCE_DIGEST, Duration::from_secs(30)).await?;
+    gateway::edge_digest(&runner.edge.base, &runner.master_key, SOURCE_DIGEST, Duration::from_secs(30)).await?;
     managed.stop_edges().await?;
     Ok(mutants::run(&mut runner, managed, &place, &args.fault, say).await?)
 }

@@ -1,20 +1,20 @@
 //! `litellm-rust parity ...`: arguments in, exit code out. Codes: 0 green, 1 red, 2 usage, 3 infrastructure, 4 inconclusive.
 use std::{
     collections::BTreeMap,
-    net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use crate::{
     manifest::{digest::SOURCE_DIGEST, schema},
     parity::{
         canary::Canaries,
-        evidence, gateway,
+        evidence,
+        gateway::{self, Base},
         managed::{EdgePlace, Managed, PROVIDER_KEY},
         provider::Provider,
         redis::Redis,
@@ -28,6 +28,8 @@ use crate::{
     secret::Secret,
 };
 
+use super::record::RecordArgs;
+
 /// Drive the Python gateway and the edge with the same cases and compare.
 #[derive(Debug, Subcommand)]
 pub enum ParityCommand {
@@ -35,6 +37,8 @@ pub enum ParityCommand {
     Run(Box<RunArgs>),
     /// Render the reports of a run again from its report.json
     Report(ReportArgs),
+    /// Run the edge and turn live traffic into cases
+    Record(Box<RecordArgs>),
     /// May this route be native? 0 yes, 1 no, 4 there is no usable evidence
     CanFlip(CanFlipArgs),
     /// Stop the reference that `run --keep` left running
@@ -67,6 +71,9 @@ pub struct RunArgs {
     /// Leave the reference running for the next run
     #[arg(long)]
     pub keep: bool,
+    /// Leave out the cases that SDKs drive; their routes get no evidence
+    #[arg(long)]
+    pub without_clients: bool,
     /// Manifest for the edge [default: routes.toml in the suite's folder]
     #[arg(long)]
     pub routes: Option<PathBuf>,
@@ -134,6 +141,11 @@ const USAGE: u8 = 2;
 
 /// Runs one command.
 pub fn main(command: ParityCommand) -> ExitCode {
+    let command = match command {
+        // the edge has a runtime of its own
+        ParityCommand::Record(args) => return ExitCode::from(super::record::run(*args)),
+        command => command,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -143,6 +155,7 @@ pub fn main(command: ParityCommand) -> ExitCode {
     };
     let result = match command {
         ParityCommand::Run(args) => runtime.block_on(run(&args)),
+        ParityCommand::Record(_) => Ok(USAGE), // went its own way above
         ParityCommand::Report(args) => report_again(&args),
         ParityCommand::CanFlip(args) => can_flip(&args),
         ParityCommand::Down(args) => runtime.block_on(down(&args)),
@@ -230,13 +243,22 @@ pub(super) fn state(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
     Ok(std::env::temp_dir().join(format!("litellm-parity-{}", digest.get(..12).unwrap_or_default())))
 }
 
+/// The real clients, none of them started yet.
+pub(super) fn sdks(suite: &Path) -> anyhow::Result<Sdks> {
+    let programs = std::path::absolute(suite.join("clients")).context("the clients' folder")?;
+    Ok(Sdks::new(sdk::installed(), programs))
+}
+
 async fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let mut selection = Selection::read(&args.place.suite, &args.route, &args.case)?;
     if args.python.is_some() {
-        let left = selection.without_configs();
+        let left = selection.without(|case| case.config.is_some());
         if left > 0 {
             eprintln!("parity: {left} cases with a config of their own need an edge that is started here: left out");
         }
+    }
+    if args.without_clients {
+        selection.without(|case| case.client.is_some());
     }
     let out = args.out.clone().unwrap_or_else(|| args.place.suite.join("out"));
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
@@ -256,8 +278,7 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
     let master_key = Secret::new(&args.master_key);
     let canaries =
         Canaries::new([("the master key", master_key.clone()), ("the provider's key", Secret::new(PROVIDER_KEY))]);
-    let programs = std::path::absolute(args.place.suite.join("clients")).context("the clients' folder")?;
-    let sdks = Sdks::new(sdk::installed(), programs);
+    let sdks = sdks(&args.place.suite)?;
     let mut runner = match (&args.python, &args.edge) {
         (Some(python), Some(edge)) => {
             let rows = match &args.database_url {
@@ -269,9 +290,10 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
                 None => None,
             };
             Runner {
-                python: address(python)?,
-                edge: Edge { address: address(edge)?, log: args.edge_log.clone() },
+                python: Base::parse(python)?,
+                edge: Edge { base: Base::parse(edge)?, log: args.edge_log.clone() },
                 configured: BTreeMap::new(),
+                edge_speaks: true,
                 provider: Provider::start(args.provider_port.unwrap_or_default()).await.context("--provider-port")?,
                 sdks,
                 master_key,
@@ -297,9 +319,10 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
                 }
             }
             Runner {
-                python: managed.python(),
+                python: managed.python().into(),
                 edge,
                 configured,
+                edge_speaks: true,
                 provider,
                 sdks,
                 master_key,
@@ -312,12 +335,13 @@ async fn whole_run(args: &RunArgs, selection: &Selection, out: &Path, managed: &
     };
     let key = &runner.master_key;
     let builds = Builds {
-        litellm_version: gateway::litellm_version(runner.python, key, LITELLM_VERSION).await?,
-        source_digest: gateway::edge_digest(runner.edge.address, key, SOURCE_DIGEST, Duration::from_secs(30)).await?,
+        litellm_version: gateway::litellm_version(&runner.python, key, LITELLM_VERSION).await?,
+        source_digest: gateway::edge_digest(&runner.edge.base, key, SOURCE_DIGEST, Duration::from_secs(30)).await?,
     };
     for edge in runner.configured.values() {
-        gateway::edge_digest(edge.address, key, SOURCE_DIGEST, Duration::from_secs(30)).await?;
+        gateway::edge_digest(&edge.base, key, SOURCE_DIGEST, Duration::from_secs(30)).await?;
     }
+    runner.edge_speaks = builds.source_digest.is_some();
     let mut report = suite::run(&mut runner, selection, &builds, say).await?;
     if builds.source_digest.is_none() {
         say("the edge does not say which build it is: no evidence is written");
@@ -342,13 +366,5 @@ pub(super) async fn interrupted() -> &'static str {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => "SIGINT",
         _ = terminated.recv() => "SIGTERM",
-    }
-}
-
-fn address(url: &str) -> anyhow::Result<SocketAddr> {
-    let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-    match rest.to_socket_addrs().ok().and_then(|mut found| found.next()) {
-        Some(address) => Ok(address),
-        None => bail!("{url}: must be http://host:port"),
     }
 }

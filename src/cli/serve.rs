@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use super::exit;
+use super::{exit, traces};
 use crate::{
     config::{ConfigDecline, ConfigHandle, Env, Settings, Snapshot},
     edge::{
@@ -80,6 +80,9 @@ pub(super) struct Options {
     /// Bytes of all such bodies together
     #[arg(long, env = "LITELLM_EDGE_BODY_BUDGET", default_value_t = 256 << 20, value_name = "BYTES")]
     body_budget: usize,
+    /// Client connections at a time: one more is closed at once; and requests in flight: one more gets a 503
+    #[arg(long, env = "LITELLM_EDGE_MAX_CONNECTIONS", default_value_t = 10_000, value_name = "N")]
+    max_connections: usize,
     /// How long an unused client connection is kept
     #[arg(long, env = "LITELLM_EDGE_CLIENT_IDLE_TIMEOUT", default_value = "75s", value_parser = duration)]
     client_idle_timeout: Duration,
@@ -101,12 +104,26 @@ pub(super) struct Options {
     /// How long requests in flight may go on after SIGTERM
     #[arg(long, env = "LITELLM_EDGE_GRACE_PERIOD", default_value = "30s", value_parser = duration)]
     grace_period: Duration,
+    /// How long idle client connections stay open after the listeners are closed, for a request that is on its way
+    #[arg(long, env = "LITELLM_EDGE_IDLE_LINGER", default_value = "2s", value_parser = duration)]
+    idle_linger: Duration,
+    /// Take the listeners over from the running process, which is sent SIGQUIT for it; needs --upgrade-socket on both
+    #[arg(long, env = "LITELLM_EDGE_UPGRADE", requires = "upgrade_socket")]
+    upgrade: bool,
+    /// Where listeners are handed over from an old process to a new one; in a folder that only the service may write to
+    #[arg(long, env = "LITELLM_EDGE_UPGRADE_SOCKET", value_name = "PATH")]
+    upgrade_socket: Option<PathBuf>,
+    /// How long requests in flight may go on in the old process after a hand-over
+    #[arg(long, env = "LITELLM_EDGE_UPGRADE_GRACE_PERIOD", default_value = "10m", value_parser = duration)]
+    upgrade_grace_period: Duration,
     /// How long the edge still accepts after SIGTERM while /edge/ready is 503
     #[arg(long, env = "LITELLM_EDGE_DRAIN_DELAY", default_value = "0s", value_parser = duration)]
     drain_delay: Duration,
     /// /edge/ready is 503 while Python is down
     #[arg(long, env = "LITELLM_EDGE_STRICT_READY")]
     strict_ready: bool,
+    #[command(flatten)]
+    traces: traces::TraceOptions,
     /// Shape of log lines
     #[arg(long, env = "LITELLM_EDGE_LOG_FORMAT", default_value = "text", value_enum)]
     log_format: Format,
@@ -130,13 +147,21 @@ enum Format {
 
 /// Runs until told to stop.
 pub(super) fn run(options: Options) -> u8 {
+    run_with(options, |_, _, _| Ok(()))
+}
+
+/// As [`run`], with what else is to be plugged in.
+pub(super) fn run_with(
+    options: Options,
+    plug: impl FnOnce(&mut Hooks, &Arc<Services>, &ConfigHandle) -> Result<()>,
+) -> u8 {
     let format = match options.log_format {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
     };
     telemetry::init(format, &options.log);
     telemetry::hush_panics();
-    match serve(options) {
+    match serve(options, plug) {
         Ok(()) => exit::OK,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the edge does not start");
@@ -145,7 +170,10 @@ pub(super) fn run(options: Options) -> u8 {
     }
 }
 
-fn serve(mut options: Options) -> Result<()> {
+fn serve(
+    mut options: Options,
+    plug: impl FnOnce(&mut Hooks, &Arc<Services>, &ConfigHandle) -> Result<()>,
+) -> Result<()> {
     let metrics = Metrics::new().context("metrics")?;
     let config = Arc::new(open_config(&options)?);
     metrics.file_state("config", true);
@@ -164,11 +192,13 @@ fn serve(mut options: Options) -> Result<()> {
     });
     let mut hooks = hooks(&config, manifest.as_ref(), &metrics);
     run_control(&mut hooks, &services, writer, &config);
+    let tracer = traces::open(&options.traces, &metrics, &mut hooks);
+    plug(&mut hooks, &services, &config)?;
     let decider: Arc<dyn Decider> = match manifest {
         Some(manifest) => Arc::new(manifest),
         None => Arc::new(AllPython),
     };
-    let edge = Edge::new(edge_config(options), config.shared(), services, decider, hooks);
+    let edge = Edge::new(EdgeConfig { tracer, ..edge_config(options) }, config.shared(), services, decider, hooks);
     edge::run(edge, Signals::Process)?;
     Ok(())
 }
@@ -312,6 +342,7 @@ fn edge_config(options: Options) -> EdgeConfig {
         },
         max_native_body: options.max_native_body,
         body_budget: options.body_budget,
+        max_connections: options.max_connections,
         client_idle_timeout: options.client_idle_timeout,
         client_head_timeout: options.client_head_timeout,
         client_read_timeout: options.client_read_timeout,
@@ -320,6 +351,10 @@ fn edge_config(options: Options) -> EdgeConfig {
         threads: options.threads.unwrap_or(defaults.threads),
         grace_period: options.grace_period,
         drain_delay: options.drain_delay,
+        idle_linger: options.idle_linger,
+        upgrade: options.upgrade,
+        upgrade_socket: options.upgrade_socket,
+        upgrade_grace_period: options.upgrade_grace_period,
         strict_ready: options.strict_ready,
         ..defaults
     }

@@ -91,6 +91,8 @@ fn ready(edge: &Edge, with_python: bool) -> Reply {
         }),
     };
     let (status, word) = match (draining, python_up) {
+        // a new process answers for this one; whoever asks on a kept connection is told nothing alarming
+        (true, _) if edge.drain.is_handed_over() => (StatusCode::OK, "handed_over"),
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (false, true) => (StatusCode::OK, "ready"),
         (false, false) if with_python || edge.config.strict_ready => (StatusCode::SERVICE_UNAVAILABLE, "python_down"),
@@ -98,7 +100,8 @@ fn ready(edge: &Edge, with_python: bool) -> Reply {
     };
     let body = json!({
         "status": word,
-        "edge": if draining { "draining" } else { "up" },
+        "edge": edge.drain.state(),
+        "pid": std::process::id(),
         "draining": draining,
         "in_flight": edge.drain.in_flight(),
         "source_digest": crate::manifest::digest::SOURCE_DIGEST,

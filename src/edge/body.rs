@@ -88,6 +88,11 @@ pub(super) async fn read(
     Ok(Read::Whole(all.freeze()))
 }
 
+/// The length the head declares.
+pub(super) fn declared(headers: &http::HeaderMap) -> Option<u64> {
+    headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,12 @@ use super::{phases::Proxy, state::Edge};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What one HTTP/2 stream may have waiting for its client; h2's own 400 KiB are 40 MiB a connection.
+const SEND_BUFFER: usize = 64 << 10;
+/// Streams of one connection that the edge resets for their client's mistakes before it ends the connection; h2's own
+/// bound is 1024. (A client that makes the server reset: "MadeYouReset".)
+const RESETS: usize = 128;
+
 /// Takes new connections and hands them on by what they speak.
 pub(super) struct Front {
     http1: Arc<Spoken>,
@@ -39,6 +45,8 @@ pub(super) struct Front {
     edge: Arc<Edge>,
     /// how long a connection may stay silent before its first request
     patience: Duration,
+    /// the log has said that there are `--max-connections`
+    full_said: AtomicBool,
 }
 
 /// The one proxy, told beforehand what is spoken.
@@ -82,7 +90,7 @@ impl Front {
             options.h2c = h2c;
             Arc::new(Spoken { proxy: proxy.clone(), options, limits })
         };
-        Self { http1: spoken(false), http2: spoken(true), patience, edge }
+        Self { http1: spoken(false), http2: spoken(true), edge, patience, full_said: AtomicBool::new(false) }
     }
 }
 
@@ -91,6 +99,16 @@ impl ServerApp for Front {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _connected = self.edge.drain.connect();
         let metrics = &self.edge.services.metrics;
+        // each costs memory before its client has shown a key, so only their number bounds it
+        let most = self.edge.config.max_connections;
+        if self.edge.drain.connections() > most {
+            metrics.connections_refused.inc();
+            if !self.full_said.swap(true, Ordering::Relaxed) {
+                tracing::warn!(most, "no more client connections are taken: see --max-connections");
+            }
+            return None;
+        }
+        self.full_said.store(false, Ordering::Relaxed);
         if !(*stream).as_any().is::<l4::stream::Stream>() {
             // TLS: ALPN has said
             match stream.selected_alpn_proto() {
@@ -110,6 +128,8 @@ impl ServerApp for Front {
     }
 
     async fn cleanup(&self) {
+        self.edge.drain.linger(self.edge.config.idle_linger).await;
+        self.edge.drain.lingered();
         self.http1.proxy.http_cleanup().await;
     }
 }
@@ -155,7 +175,10 @@ impl HttpServerApp for Spoken {
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        Some(default_h2_options())
+        // 64 KiB of header fields, 100 streams at a time
+        let mut options = default_h2_options();
+        options.max_send_buffer_size(SEND_BUFFER).max_local_error_reset_streams(Some(RESETS));
+        Some(options)
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {

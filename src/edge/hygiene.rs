@@ -27,11 +27,13 @@ pub(crate) fn target(raw: &[u8]) -> Target<'_> {
     }
 }
 
-/// `raw_head`: the head as it came, where there is one (HTTP/1). `target`: its target, or the `:path`.
+/// `raw_head`: the head as it came, where there is one (HTTP/1). `target`: its target, or the `:path`; `authority`: that
+/// of the target, or `:authority`.
 pub(crate) fn check(
     version: Version,
     method: &Method,
     target: &[u8],
+    authority: Option<&str>,
     headers: &HeaderMap,
     raw_head: impl FnOnce() -> Option<bytes::Bytes>,
 ) -> Result<(), &'static str> {
@@ -43,6 +45,9 @@ pub(crate) fn check(
         Some(_) if hosts.next().is_some() => return Err("more than one Host header"),
         Some(host) if !valid_host(host) => return Err("invalid Host header"),
         Some(_) => {}
+    }
+    if authority.is_some_and(|authority| !valid_host(authority.as_bytes())) {
+        return Err("invalid authority");
     }
     if method == Method::CONNECT {
         return Err("CONNECT is not served");
@@ -183,7 +188,9 @@ mod tests {
     }
 
     fn verdict(lines: &[(&str, &str)], raw: &'static str) -> Result<(), &'static str> {
-        check(Version::HTTP_11, &Method::POST, b"/x", &headers(lines), || Some(Bytes::from_static(raw.as_bytes())))
+        check(Version::HTTP_11, &Method::POST, b"/x", None, &headers(lines), || {
+            Some(Bytes::from_static(raw.as_bytes()))
+        })
     }
 
     #[test]
@@ -199,7 +206,7 @@ mod tests {
         }
         assert_eq!(verdict(&[], ""), Err("no Host header"));
         assert_eq!(verdict(&[("host", "a"), ("host", "a")], ""), Err("more than one Host header"));
-        assert_eq!(check(Version::HTTP_10, &Method::GET, b"/x", &headers(&[]), || None), Ok(()));
+        assert_eq!(check(Version::HTTP_10, &Method::GET, b"/x", None, &headers(&[]), || None), Ok(()));
     }
 
     #[test]

@@ -16,13 +16,17 @@ mod listener;
 mod native;
 mod page;
 mod passthrough;
+#[cfg(test)]
+mod path_table_tests;
 mod phases;
 mod python;
+mod record;
 mod replay;
 mod reply;
 mod state;
 mod status;
 mod tunnel;
+mod upgrade;
 mod version;
 
 pub use bind::manifest_pages;
@@ -31,3 +35,4 @@ pub use listener::{Signals, StartError, run};
 pub use python::{PythonAddress, PythonTarget};
 pub use state::{Edge, EdgeConfig, ForwardedHeaders, Hooks, Task, TlsFiles};
 pub use status::{ConfigRefused, status_pages};
+pub use upgrade::UpgradeError;

@@ -14,6 +14,7 @@ use super::{
     state::Edge,
 };
 use crate::{
+    capture,
     error::{EdgeError, Failure},
     faults::{self, fault},
     routes::{CallLog, EventStream, Execution, Reply, ReplyBody},
@@ -28,6 +29,10 @@ pub(super) async fn run(
     execution: Execution,
 ) -> pingora::Result<()> {
     ctx.record.side = Side::Native;
+    let execution: Execution = match ctx.tap.clone() {
+        Some(tap) => Box::pin(capture::scope(tap, execution)),
+        None => execution,
+    };
     let mut execution = guarded(execution);
     let mut watch = Watch::default();
     let reply = tokio::select! {
@@ -56,6 +61,13 @@ pub(super) async fn write(
     side: Side,
 ) -> pingora::Result<()> {
     ctx.record.call = reply.log;
+    if let Some(tap) = &ctx.tap {
+        let headers = reply.headers.iter().map(|(name, value)| (name.to_string(), value.clone().into_bytes()));
+        tap.answer_head(reply.status, headers.collect());
+        if let ReplyBody::Full(body) = &reply.body {
+            tap.answer(body);
+        }
+    }
     ctx.record.first_byte = Some(Instant::now());
     match reply.body {
         ReplyBody::Full(body) => reply::full(session, reply.status, reply.headers, body, side).await,
@@ -63,7 +75,7 @@ pub(super) async fn write(
             let mut stream = faults::stream(stream);
             let head = reply::head(reply.status, reply.headers, Framing::Chunked, "Origin", false, side)?;
             let written = match session.downstream_session.write_response_header(head).await {
-                Ok(()) => forward(session, watch, &mut *stream).await,
+                Ok(()) => forward(session, watch, &mut *stream, ctx.tap.as_ref()).await,
                 Err(error) => Err(error.into_down()),
             };
             // read before the drop, whatever happened: what is known so far is what the log line says
@@ -74,7 +86,12 @@ pub(super) async fn write(
     }
 }
 
-async fn forward(session: &mut Session, mut watch: Watch, stream: &mut dyn EventStream) -> pingora::Result<()> {
+async fn forward(
+    session: &mut Session,
+    mut watch: Watch,
+    stream: &mut dyn EventStream,
+    tap: Option<&capture::Tap>,
+) -> pingora::Result<()> {
     loop {
         let events = tokio::select! {
             biased;
@@ -86,6 +103,9 @@ async fn forward(session: &mut Session, mut watch: Watch, stream: &mut dyn Event
             Some(events) => gather(events, stream).await,
             None => (Bytes::new(), Rest::End),
         };
+        if let Some(tap) = tap {
+            tap.answer(&events);
+        }
         let downstream = &mut session.downstream_session;
         if !events.is_empty() {
             downstream.write_response_body(events, false).await.map_err(|error| error.into_down())?;

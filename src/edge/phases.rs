@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -18,13 +18,14 @@ use pingora::{
 
 use super::{
     admin, body,
-    decide::{Caller, Decision, UNLISTED},
+    decide::{self, Caller, Decision, UNLISTED},
     drain::InFlight,
-    front, guard, hygiene, native, passthrough, replay, reply,
+    front, guard, hygiene, native, passthrough, record, replay, reply,
     state::Edge,
 };
 use crate::{
     auth,
+    capture::Tap,
     error::{EdgeError, Failure},
     faults::fault,
     routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
@@ -49,6 +50,8 @@ pub(super) struct Ctx {
     /// the record was handed on: somebody else logs
     detached: bool,
     gauge: Option<Gauge>,
+    /// where a copy goes while traffic is recorded
+    pub(super) tap: Option<Tap>,
     /// when the connection to Python was taken, for [`passthrough`]'s rule on broken ones
     connected: Option<Instant>,
 }
@@ -86,6 +89,7 @@ fn blank(started: Instant) -> Record {
         aborted: None,
         bytes: (0, 0),
         call: CallLog::default(),
+        trace: None,
     }
 }
 
@@ -109,10 +113,12 @@ impl Proxy {
             Decision::Python { route, reason } => {
                 ctx.record.route = Label::Named(route);
                 ctx.record.reason = Some(reason);
+                record::begin(&self.0, session, ctx);
                 Ok(Way::Through)
             }
             Decision::Native { route, params, policy } => {
                 ctx.record.route = Label::Fixed(route.id);
+                record::begin(&self.0, session, ctx);
                 self.admit(session, ctx, query, route, params, policy).await
             }
         }
@@ -150,7 +156,7 @@ impl Proxy {
             return Ok(Way::Through);
         }
         let body = if route.needs_body && !session.is_body_empty() {
-            let declared = match content_length(&head.headers) {
+            let declared = match body::declared(&head.headers) {
                 Some(length) if length > edge.config.max_native_body as u64 => {
                     self.decline(ctx, route, Decline::BodyTooLarge);
                     return Ok(Way::Through);
@@ -172,8 +178,14 @@ impl Proxy {
             };
             ctx.held = Some(held);
             match read {
-                body::Read::Whole(body) => body,
+                body::Read::Whole(body) => {
+                    if let Some(tap) = &ctx.tap {
+                        tap.body(&body);
+                    }
+                    body
+                }
                 body::Read::Over(prefix) => {
+                    ctx.tap = None;
                     self.decline(ctx, route, Decline::BodyTooLarge);
                     return Ok(Way::Replay(replay::Body::Rest(prefix)));
                 }
@@ -252,9 +264,10 @@ impl Proxy {
         let request = session.req_header();
         let target = hygiene::target(request.raw_path());
         let (path, query, matchable) = (target.path.into_owned(), target.query.map(str::to_owned), target.matchable);
-        let checked = hygiene::check(request.version, &request.method, request.raw_path(), &request.headers, || {
-            session.as_http1().map(|h1| h1.get_headers_raw_bytes())
-        });
+        let authority = request.uri.authority().map(http::uri::Authority::as_str);
+        let raw_head = || session.as_http1().map(|h1| h1.get_headers_raw_bytes());
+        let checked =
+            hygiene::check(request.version, &request.method, request.raw_path(), authority, &request.headers, raw_head);
         ctx.record.method = request.method.clone();
         ctx.record.path = path;
         if let Err(what) = checked {
@@ -289,10 +302,19 @@ impl Proxy {
             native::write(session, ctx, native::Watch::default(), reply, Side::Edge).await?;
             return Ok(true);
         }
+        // an HTTP/1.1 connection has one request in flight; one of HTTP/2 must not have a hundred times its share of memory
+        if edge.drain.in_flight() > edge.config.max_connections {
+            session.set_keepalive(None);
+            self.refuse(session, ctx, EdgeError::Busy).await?;
+            return Ok(true);
+        }
+        if let Some(tracer) = &edge.config.tracer {
+            ctx.record.trace = Some(passthrough::begin_trace(tracer, session.req_header_mut())?);
+        }
         let way = if matchable && !session.is_upgrade_req() {
             let request = session.req_header();
             let caller = Caller {
-                key: presented_key(&request.headers),
+                key: decide::presented_key(&request.headers),
                 ip: passthrough::client_ip(session),
                 random: fastrand::u64(..),
             };
@@ -338,6 +360,7 @@ impl ProxyHttp for Proxy {
             held: None,
             detached: false,
             gauge: None,
+            tap: None,
             connected: None,
         }
     }
@@ -382,8 +405,11 @@ impl ProxyHttp for Proxy {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        _: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> pingora::Result<()> {
+        if let (Some(tap), Some(piece)) = (&ctx.tap, &body) {
+            tap.body(piece);
+        }
         // cloudflare/pingora#935: an empty last piece would be written as a second end of the chunked body
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
@@ -393,15 +419,37 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
+        passthrough::sound(response, session.is_upgrade_req())?;
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        if let Some(tap) = &ctx.tap {
+            tap.python_head(response.status, &response.headers);
+        }
         ctx.record.first_byte = Some(Instant::now());
+        if response.status == StatusCode::INTERNAL_SERVER_ERROR
+            && let Some(python) = &self.0.python
+        {
+            python.distrust_pooled();
+        }
         response.insert_header(passthrough::EDGE_HEADER, "python")
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<Option<std::time::Duration>> {
+        if let (Some(tap), Some(piece)) = (&ctx.tap, body) {
+            tap.answer(piece);
+        }
+        Ok(None)
     }
 
     fn error_while_proxy(
@@ -462,7 +510,7 @@ impl ProxyHttp for Proxy {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
         ctx.gauge = None;
         if ctx.detached {
             return;
@@ -471,15 +519,8 @@ impl ProxyHttp for Proxy {
         let downstream = &session.downstream_session;
         ctx.record.bytes = (downstream.body_bytes_read(), downstream.body_bytes_sent());
         ctx.record.finish(status, &self.0.services.metrics);
+        if error.is_none() {
+            record::finish(&self.0, ctx);
+        }
     }
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The caller's key as sent, by LiteLLM's precedence: what a canary is sticky by. Only ever hashed.
-fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
-    const NAMES: [&str; 5] = ["x-litellm-api-key", "authorization", "api-key", "x-api-key", "x-goog-api-key"];
-    NAMES.iter().find_map(|name| headers.get(*name)).map(|value| value.as_bytes())
 }

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderName, Version, header};
+use http::{HeaderName, StatusCode, Version, header};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -20,11 +20,12 @@ use pingora::{
 
 use super::{
     native::Watch,
-    passthrough::{EDGE_HEADER, adapt_request},
+    passthrough::{EDGE_HEADER, adapt_request, sound},
     phases::Ctx,
     state::Edge,
     tunnel::{Opened, open},
 };
+use crate::capture::Tap;
 
 use crate::faults;
 
@@ -66,6 +67,7 @@ pub(super) async fn run(edge: &Edge, session: &mut Session, ctx: &mut Ctx, body:
                         ctx.record.first_byte = Some(Instant::now());
                     }
                     answered = true;
+                    copy(ctx.tap.as_ref(), &task);
                     session.write_response_tasks(vec![task]).await.map_err(|error| error.into_down())?;
                 }
                 if end {
@@ -90,6 +92,14 @@ pub(super) async fn run(edge: &Edge, session: &mut Session, ctx: &mut Ctx, body:
                 }
             }
         }
+    }
+}
+
+fn copy(tap: Option<&Tap>, task: &HttpTask) {
+    match (tap, task) {
+        (Some(tap), HttpTask::Header(head, _)) => tap.python_head(head.status, &head.headers),
+        (Some(tap), HttpTask::Body(Some(piece), _)) => tap.answer(piece),
+        _ => {}
     }
 }
 
@@ -155,8 +165,13 @@ const HOP_BY_HOP: [&str; 11] = [
 /// One piece of the answer as the pass-through would hand it on, and whether it was the last.
 fn answer(session: &Session, task: HttpTask) -> pingora::Result<(Option<HttpTask>, bool)> {
     Ok(match task {
-        HttpTask::Header(head, _) if head.status.is_informational() => (None, false),
+        HttpTask::Header(head, _)
+            if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS =>
+        {
+            (None, false)
+        }
         HttpTask::Header(mut head, end) => {
+            sound(&head, false)?; // a WebSocket's handshake is never replayed
             mark(session, &mut head, end)?;
             (Some(HttpTask::Header(head, end)), end)
         }

@@ -16,10 +16,40 @@ pub fn encode(bytes: &[u8]) -> String {
     out
 }
 
+/// Standard base64 with padding; white space is skipped. `None`: not base64.
+pub fn decode(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut group, mut bits, mut padding) = (0u32, 0u32, false);
+    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' => {
+                padding = true;
+                continue;
+            }
+            _ => return None,
+        };
+        if padding {
+            return None;
+        }
+        group = (group << 6) | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push((group >> bits) as u8);
+            group &= (1 << bits) - 1;
+        }
+    }
+    (bits < 6 && group == 0).then_some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parity::case::base64 as decode;
 
     proptest::proptest! {
         #[test]
@@ -31,5 +61,14 @@ mod tests {
     #[test]
     fn as_everybody_does() {
         assert_eq!([encode(b""), encode(b"f"), encode(b"fo"), encode(b"foo")], ["", "Zg==", "Zm8=", "Zm9v"]);
+    }
+
+    #[test]
+    fn base64_is_strict() {
+        assert_eq!(decode("aGk=").unwrap(), b"hi");
+        assert_eq!(decode("aGkh\naGkh").unwrap(), b"hi!hi!");
+        assert_eq!(decode("a"), None);
+        assert_eq!(decode("aG=k"), None);
+        assert_eq!(decode("aGk%"), None);
     }
 }

@@ -29,6 +29,9 @@ impl Canaries {
             match &request.key.0 {
                 Key::Wrong => secrets.push(("the caller's key", Secret::new(WRONG_KEY))),
                 Key::Raw(text) if text.len() >= MIN_PROMPT => secrets.push(("the caller's key", Secret::new(text))),
+                Key::Env(name) => {
+                    secrets.push(("the caller's key", Secret::new(std::env::var(name).unwrap_or_default())))
+                }
                 _ => {}
             }
             prompts(|key| request.json.as_ref().and_then(|json| json.get(key)), &mut secrets);
@@ -36,7 +39,7 @@ impl Canaries {
         if let Some(call) = &case.client {
             prompts(|key| call.args.get(key), &mut secrets);
         }
-        Self { secrets }
+        Self::new(secrets)
     }
 
     /// The names of those that stand in the text.

@@ -9,7 +9,11 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::sdk::ClientCall;
+pub use super::base64::decode as base64;
+use super::{
+    recorded::{self, Recorded},
+    sdk::ClientCall,
+};
 
 /// What is wrong with a case file.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,9 @@ pub struct Case {
     pub config: Option<String>,
     /// the client's body must be equal byte for byte too
     pub compare_bytes: bool,
-    /// the file itself: what stands in it is the case's own and is never normalised away
+    /// what the live gateway answered, in a case of `parity record`
+    pub recorded: Option<Recorded>,
+    /// the file itself, but for `recorded`: what stands in it is the case's own and is never normalised away
     pub text: String,
 }
 
@@ -52,7 +58,7 @@ impl Case {
 
     /// A client of it leaves before its answer is complete.
     pub fn leaves(&self) -> bool {
-        self.requests.iter().any(|request| request.client.is_some_and(Client::leaves))
+        self.requests.iter().any(|request| request.connection.is_some_and(Conduct::leaves))
     }
 
     /// A case for each client it names, `<name>@<client>`; itself where it names none.
@@ -117,14 +123,16 @@ pub enum Key {
     Wrong,
     /// this text as it is
     Raw(String),
+    /// what the environment variable of this name holds
+    Env(String),
 }
 
-/// What a client does besides reading its answer to the end.
+/// What a client does with its connection besides reading the answer to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "ClientKeys")]
-pub enum Client {
-    /// closes the connection so many milliseconds after the request was sent, without a look at the answer
-    LeaveAfterMs(u64),
+#[serde(try_from = "ConductKeys")]
+pub enum Conduct {
+    /// closes it once the provider was called so often, without a look at the answer
+    LeaveAfterCalls(usize),
     /// closes it once the answer's head is there
     LeaveAfterHead,
     /// closes it once so many events of the stream are there
@@ -133,33 +141,33 @@ pub enum Client {
     ReadDelayMs(u64),
 }
 
-impl Client {
+impl Conduct {
     /// It is gone before the answer is complete.
     pub fn leaves(self) -> bool {
-        !matches!(self, Client::ReadDelayMs(_))
+        !matches!(self, Conduct::ReadDelayMs(_))
     }
 }
 
-/// [`Client`] as written: exactly one key.
+/// [`Conduct`] as written: exactly one key.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ClientKeys {
-    leave_after_ms: Option<u64>,
+struct ConductKeys {
+    leave_after_calls: Option<usize>,
     leave_after_head: Option<bool>,
     leave_after_events: Option<usize>,
     read_delay_ms: Option<u64>,
 }
 
-impl TryFrom<ClientKeys> for Client {
+impl TryFrom<ConductKeys> for Conduct {
     type Error = &'static str;
-    fn try_from(keys: ClientKeys) -> Result<Self, Self::Error> {
-        match (keys.leave_after_ms, keys.leave_after_head, keys.leave_after_events, keys.read_delay_ms) {
-            (Some(ms), None, None, None) => Ok(Client::LeaveAfterMs(ms)),
-            (None, Some(true), None, None) => Ok(Client::LeaveAfterHead),
-            (None, None, Some(events @ 1..), None) => Ok(Client::LeaveAfterEvents(events)),
-            (None, None, None, Some(ms @ 1..)) => Ok(Client::ReadDelayMs(ms)),
-            _ => Err("client: give exactly one of leave_after_ms, leave_after_head: true, leave_after_events (1 or \
-                      more), read_delay_ms (1 or more)"),
+    fn try_from(keys: ConductKeys) -> Result<Self, Self::Error> {
+        match (keys.leave_after_calls, keys.leave_after_head, keys.leave_after_events, keys.read_delay_ms) {
+            (Some(calls @ 1..), None, None, None) => Ok(Conduct::LeaveAfterCalls(calls)),
+            (None, Some(true), None, None) => Ok(Conduct::LeaveAfterHead),
+            (None, None, Some(events @ 1..), None) => Ok(Conduct::LeaveAfterEvents(events)),
+            (None, None, None, Some(ms @ 1..)) => Ok(Conduct::ReadDelayMs(ms)),
+            _ => Err("connection: give exactly one of leave_after_calls (1 or more), leave_after_head: true, \
+                      leave_after_events (1 or more), read_delay_ms (1 or more)"),
         }
     }
 }
@@ -181,7 +189,17 @@ pub struct Request {
     pub json: Option<Value>,
     pub body: Option<String>,
     pub body_base64: Option<String>,
-    pub client: Option<Client>,
+    pub connection: Option<Conduct>,
+}
+
+impl Request {
+    /// How often the provider is called before the client leaves; 0: it does not wait for that.
+    pub fn calls_before_leaving(&self) -> usize {
+        match self.connection {
+            Some(Conduct::LeaveAfterCalls(calls)) => calls,
+            _ => 0,
+        }
+    }
 }
 
 /// [`Key`] as written.
@@ -198,7 +216,10 @@ impl TryFrom<String> for KeyText {
             "wrong" => Key::Wrong,
             _ => match text.strip_prefix("raw:") {
                 Some(raw) => Key::Raw(raw.to_owned()),
-                None => return Err(format!("key {text:?}: must be master, none, wrong or raw:<text>")),
+                None => match text.strip_prefix("env:") {
+                    Some(name) if !name.is_empty() => Key::Env(name.to_owned()),
+                    _ => return Err(format!("key {text:?}: must be master, none, wrong, raw:<text> or env:<NAME>")),
+                },
             },
         }))
     }
@@ -247,6 +268,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// A call that gets this whole is one LiteLLM counts.
+    pub fn is_success(&self) -> bool {
+        !self.is_silent() && self.then == Then::End && self.status.is_none_or(|status| (200..300).contains(&status))
+    }
+
     /// Nothing is written before [`Answer::then`] happens.
     pub fn is_silent(&self) -> bool {
         matches!(self.then, Then::Hang | Then::Refuse)
@@ -285,6 +311,7 @@ struct File {
     expect: String,
     config: Option<String>,
     compare: Option<Compare>,
+    recorded: Option<Recorded>,
 }
 
 #[derive(Deserialize)]
@@ -366,7 +393,8 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         expect,
         config: parsed.config,
         compare_bytes: matches!(parsed.compare, Some(Compare::Bytes)),
-        text: text.to_owned(),
+        text: if parsed.recorded.is_some() { recorded::own_text(text) } else { text.to_owned() },
+        recorded: parsed.recorded,
     })
 }
 
@@ -401,37 +429,6 @@ fn sorted_entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
-}
-
-/// Standard base64 with padding; white space is skipped. `None`: not base64.
-pub fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut group, mut bits, mut padding) = (0u32, 0u32, false);
-    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => {
-                padding = true;
-                continue;
-            }
-            _ => return None,
-        };
-        if padding {
-            return None;
-        }
-        group = (group << 6) | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((group >> bits) as u8);
-            group &= (1 << bits) - 1;
-        }
-    }
-    (bits < 6 && group == 0).then_some(out)
 }
 
 #[cfg(test)]
@@ -484,18 +481,51 @@ expect: declined:virtual_key
     }
 
     #[test]
+    fn a_connection_has_one_conduct() {
+        let conduct = |keys: &str| {
+            let with = format!("key: master, connection: {keys},");
+            parse_text(&GOOD.replace("key: master,", &with)).map(|case| case.requests[0].connection)
+        };
+        assert_eq!(conduct("{leave_after_calls: 3}").unwrap(), Some(Conduct::LeaveAfterCalls(3)));
+        assert_eq!(conduct("{leave_after_head: true}").unwrap(), Some(Conduct::LeaveAfterHead));
+        assert_eq!(conduct("{leave_after_events: 2}").unwrap(), Some(Conduct::LeaveAfterEvents(2)));
+        assert_eq!(conduct("{read_delay_ms: 5}").unwrap(), Some(Conduct::ReadDelayMs(5)));
+        for wrong in [
+            "{}",
+            "{leave_after_calls: 0}",
+            "{leave_after_events: 0}",
+            "{leave_after_head: false}",
+            "{read_delay_ms: 0}",
+            "{leave_after_calls: 1, read_delay_ms: 1}",
+            "{leave_after_evnts: 1}",
+        ] {
+            assert!(conduct(wrong).is_err(), "{wrong}");
+        }
+        assert!(!parse_text(GOOD).unwrap().leaves());
+    }
+
+    #[test]
+    fn a_config_is_for_what_python_serves_and_exists() {
+        let with = |config: &str| GOOD.replace("expect:", &format!("config: {config}\nexpect:"));
+        assert_eq!(parse_text(&with("caching")).unwrap().config.as_deref(), Some("caching"));
+        for wrong in ["''", "../config", "Caching"] {
+            assert!(parse_text(&with(wrong)).is_err(), "{wrong}");
+        }
+        let native = with("caching").replace("declined:virtual_key", "native");
+        assert!(parse_text(&native).unwrap_err().to_string().contains("Python serves"));
+        let dir = crate::manifest::testing::TempDir::new();
+        std::fs::create_dir_all(dir.path().join("cases/messages")).unwrap();
+        std::fs::write(dir.path().join("cases/messages/x.yaml"), with("caching")).unwrap();
+        assert!(load(&dir.path().join("cases")).unwrap_err().to_string().contains("configs/caching.yaml"));
+        std::fs::create_dir_all(dir.path().join("configs")).unwrap();
+        std::fs::write(dir.path().join("configs/caching.yaml"), "").unwrap();
+        assert_eq!(load(&dir.path().join("cases")).unwrap().len(), 1);
+    }
+
+    #[test]
     fn json_null_is_a_body() {
         let case =
             parse_text("{route: messages, why: x, expect: native, request: {method: POST, path: /, json: null}}");
         assert_eq!(case.unwrap().requests[0].json, Some(Value::Null));
-    }
-
-    #[test]
-    fn base64_is_strict() {
-        assert_eq!(base64("aGk=").unwrap(), b"hi");
-        assert_eq!(base64("aGkh\naGkh").unwrap(), b"hi!hi!");
-        assert_eq!(base64("a"), None);
-        assert_eq!(base64("aG=k"), None);
-        assert_eq!(base64("aGk%"), None);
     }
 }

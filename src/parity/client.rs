@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    case::{Client, Key, Request, base64},
+    case::{Conduct, Key, Request, base64},
     http1::{Body, Conn, End, Framing, Head, elapsed_ms},
 };
 use crate::secret::Secret;
@@ -44,6 +44,8 @@ pub fn key_text(key: &Key, master_key: &Secret) -> Option<String> {
         Key::Master => Some(master_key.expose().to_owned()),
         Key::Wrong => Some(WRONG_KEY.to_owned()),
         Key::Raw(text) => Some(text.clone()),
+        // `Selection::read` has seen that it is set
+        Key::Env(name) => std::env::var(name).ok(),
     }
 }
 
@@ -92,9 +94,9 @@ impl Response {
 }
 
 /// A slow reader's socket takes little, so that the gateway has to wait for it.
-async fn connect(address: SocketAddr, client: Option<Client>) -> io::Result<TcpStream> {
+async fn connect(address: SocketAddr, conduct: Option<Conduct>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    if let Some(Client::ReadDelayMs(_)) = client {
+    if let Some(Conduct::ReadDelayMs(_)) = conduct {
         socket.set_recv_buffer_size(4096)?;
     }
     socket.connect(address).await
@@ -102,13 +104,23 @@ async fn connect(address: SocketAddr, client: Option<Client>) -> io::Result<TcpS
 
 /// Sends it on a connection of its own. Only not being able to connect is an error: it is no behaviour to compare.
 pub async fn send(address: SocketAddr, request: &Request, master_key: &Secret) -> io::Result<Response> {
+    send_until(address, request, master_key, std::future::pending()).await
+}
+
+/// As [`send`]; `called`: the provider was called as often as this client wants to see before it leaves.
+pub async fn send_until(
+    address: SocketAddr,
+    request: &Request,
+    master_key: &Secret,
+    called: impl Future<Output = ()>,
+) -> io::Result<Response> {
     let started = Instant::now();
-    let mut conn = Conn::new(connect(address, request.client).await?);
+    let mut conn = Conn::new(connect(address, request.connection).await?);
     let mut response = Response { started, ..Response::none(End::Timeout) };
     // a gateway may answer and close before the whole request is written: what it said counts
     let _ = timeout(DEADLINE, conn.write(&encode(request, master_key))).await;
-    if let Some(Client::LeaveAfterMs(ms)) = request.client {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
+    if request.calls_before_leaving() > 0 {
+        let _ = timeout(DEADLINE, called).await;
         response.body.end = End::Left;
         return Ok(response);
     }
@@ -135,14 +147,14 @@ pub async fn send(address: SocketAddr, request: &Request, master_key: &Secret) -
     response.head_ms = elapsed_ms(started);
     let framing = Framing::of_response(&head, response.status, &request.method)?;
     response.head = head;
-    match request.client {
-        Some(Client::LeaveAfterHead) => {
+    match request.connection {
+        Some(Conduct::LeaveAfterHead) => {
             response.body.end = End::Left;
             return Ok(response);
         }
-        Some(Client::LeaveAfterEvents(events)) => conn.enough_events = Some(events),
-        Some(Client::ReadDelayMs(ms)) => conn.read_delay = Some(Duration::from_millis(ms)),
-        Some(Client::LeaveAfterMs(_)) | None => {}
+        Some(Conduct::LeaveAfterEvents(events)) => conn.enough_events = Some(events),
+        Some(Conduct::ReadDelayMs(ms)) => conn.read_delay = Some(Duration::from_millis(ms)),
+        Some(Conduct::LeaveAfterCalls(_)) | None => {}
     }
     response.body = conn.read_body(framing, started, DEADLINE).await;
     Ok(response)

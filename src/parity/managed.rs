@@ -52,6 +52,19 @@ struct Ports {
 /// The keys are fixed: a kept reference must know them, and they are worth nothing.
 pub const PROVIDER_KEY: &str = "sk-parity-provider";
 const SALT_KEY: &str = "sk-parity-salt";
+/// Providers that LiteLLM calls without a deployment (files, /anthropic/*, ...), by the names of their variables, and the
+/// path of their base: the scripted provider for all of them, so that no case reaches out of the machine.
+const PROVIDERS: &[(&str, &str)] = &[
+    ("OPENAI", "/v1"),
+    ("ANTHROPIC", ""),
+    ("AZURE", ""),
+    ("COHERE", ""),
+    ("GEMINI", ""),
+    ("MISTRAL", ""),
+    ("OPENROUTER", ""),
+    ("TYPESAFE", ""),
+    ("GIGACHAT", ""),
+];
 
 /// What belongs to a run.
 pub struct Managed {
@@ -112,7 +125,7 @@ impl EdgePlace<'_> {
         variables.extend_from_slice(environment);
         let setup =
             EdgeSetup { binary: self.binary, routes: &routes, config: &config, log: &log, environment: &variables };
-        Ok(Edge { address: managed.start_edge(&setup).await?, log: Some(log) })
+        Ok(Edge { base: managed.start_edge(&setup).await?.into(), log: Some(log) })
     }
 }
 
@@ -190,6 +203,10 @@ impl Managed {
             .env("PARITY_ANTHROPIC_BASE", base(ports.provider, ""))
             .env("PARITY_DEAD_OPENAI_BASE", base(ports.dead, "/v1"))
             .env("PARITY_DEAD_ANTHROPIC_BASE", base(ports.dead, ""));
+        for (name, path) in PROVIDERS {
+            command.env(format!("{name}_API_BASE"), base(ports.provider, path));
+            command.env(format!("{name}_API_KEY"), PROVIDER_KEY);
+        }
     }
 
     fn script(&self, name: &str) -> Command {

@@ -9,6 +9,8 @@ pub mod base64;
 pub mod canary;
 pub mod case;
 pub mod client;
+#[cfg(test)]
+mod coverage_tests;
 pub mod diff;
 pub mod evidence;
 pub mod gateway;
@@ -19,6 +21,8 @@ pub mod mutants;
 pub mod normalise;
 pub mod observe;
 pub mod provider;
+pub mod record;
+pub mod recorded;
 pub mod redis;
 pub mod report;
 pub mod rows;

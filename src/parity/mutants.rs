@@ -62,7 +62,8 @@ pub async fn run(
     if rows.is_empty() {
         return Err(MutantsError::NoFault(only.to_owned()));
     }
-    let suite = Selection::read(place.suite, &[], "*")?;
+    let mut suite = Selection::read(place.suite, &[], "*")?;
+    suite.without(|case| case.client.is_some());
     if let Some(row) = rows.iter().find(|row| !suite.cases.iter().any(|case| is_for(row, case))) {
         return Err(MutantsError::NoCase(row.route, row.case));
     }

@@ -34,6 +34,7 @@ pub const NORMALISERS: &[(&str, Normaliser)] = &[
     ("durations", durations),
     ("measured_times", measured_times),
     ("object_addresses", object_addresses),
+    ("boundaries", boundaries),
     ("addresses", addresses),
     ("ids", ids),
 ];
@@ -207,6 +208,22 @@ fn object_addresses(_: &Context, tree: &mut Value) {
             from = start;
         }
     });
+}
+
+/// The boundary of a multipart body that the sender made up, in its content-type and in the body.
+fn boundaries(context: &Context, tree: &mut Value) {
+    const KIND: &str = "multipart/form-data; boundary=";
+    for message in messages(tree) {
+        let named =
+            header_values(message, "content-type").and_then(|values| values.first()?.as_str()?.strip_prefix(KIND));
+        let Some(boundary) = named.filter(|text| text.len() >= 16 && !context.case_text.contains(*text)) else {
+            continue;
+        };
+        let boundary = boundary.to_owned();
+        message
+            .values_mut()
+            .for_each(|part| visit_strings(part, |_, text| *text = text.replace(&boundary, "<boundary>")));
+    }
 }
 
 /// The gateways' own addresses.

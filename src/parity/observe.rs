@@ -63,7 +63,7 @@ pub fn tree(case: &Case, responses: &[Response], calls: &[ProviderCall]) -> Valu
 fn arrival(response: &Response, frames: &[Instant]) -> Value {
     let at = |frame: &Instant| frame.saturating_duration_since(response.started).as_millis();
     let arrived = |frame: &Instant| {
-        let chunks = response.body.chunks.iter().take_while(|(ms, _)| u128::from(*ms) <= at(frame));
+        let chunks = response.body.chunks.iter().take_while(|(ms, _)| u128::from(*ms) < at(frame));
         let bytes: usize = chunks.map(|(_, length)| length).sum();
         event_ends(response.body.bytes.get(..bytes).unwrap_or_default()).count()
     };
@@ -132,7 +132,7 @@ fn headers(head: &Head) -> Value {
 }
 
 /// `body` where it is JSON, else `text`.
-fn insert_body(out: &mut Map<String, Value>, body: &[u8]) {
+pub(super) fn insert_body(out: &mut Map<String, Value>, body: &[u8]) {
     match serde_json::from_slice::<Value>(body) {
         Ok(value) => out.insert("body".into(), value),
         Err(_) => out.insert("text".into(), text(body).into()),
@@ -200,6 +200,37 @@ mod tests {
             {"tail": "data: {\"cut"},
         ]);
         assert_eq!(seen, expected);
+    }
+
+    fn answer(headers: &[(&str, &str)], bytes: &[u8], chunks: &[(u64, usize)]) -> Response {
+        let mut response = Response::none(End::Complete);
+        response.head.headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        response.body.bytes = bytes.to_vec();
+        response.body.chunks = chunks.to_vec();
+        response
+    }
+
+    #[test]
+    fn what_arrived_before_each_further_frame_is_counted() {
+        let response = answer(&[], b"1\n\n2\n\n3\n\n", &[(3, 3), (9, 3), (9, 3)]);
+        let frames = [0, 5, 9, 12].map(|ms| response.started + std::time::Duration::from_millis(ms));
+        assert_eq!(arrival(&response, &frames), json!([1, 1, 3]), "what comes in the very millisecond is too late");
+        let late = answer(&[], b"1\n\n2\n\n", &[(20, 6)]);
+        let frames = frames.map(|_| late.started + std::time::Duration::from_millis(10));
+        assert_eq!(arrival(&late, &frames), json!([0, 0, 0]));
+    }
+
+    #[test]
+    fn compressed_bodies_are_compared_unpacked_and_broken_ones_are_marked() {
+        use std::io::Write;
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"{\"a\":1}").unwrap();
+        let packed = packed.finish().unwrap();
+        let gzip = [("content-encoding", "gzip")];
+        let tree = response_tree(&answer(&gzip, &packed, &[]), false);
+        assert_eq!((tree.get("body"), tree.get("encoding")), (Some(&json!({"a": 1})), None));
+        let tree = response_tree(&answer(&gzip, b"{\"a\":1}", &[]), false);
+        assert_eq!(tree.get("encoding"), Some(&json!("broken")));
     }
 
     #[test]

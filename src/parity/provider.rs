@@ -127,6 +127,13 @@ impl Provider {
         self.shared.epoch.send_modify(|epoch| *epoch += 1);
     }
 
+    /// Resolves once there were so many.
+    pub async fn called(&self, times: usize) {
+        while self.shared.state().calls.len() < times {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The calls since [`Provider::script`].
     pub fn calls(&self) -> Vec<ProviderCall> {
         self.shared.state().calls.clone()

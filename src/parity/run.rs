@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::{
     canary::Canaries,
     case::{Answer, Case, Key, KeyText, Request},
-    client::{Response, key_text, send},
+    client::{Response, key_text},
+    gateway::Base,
     http1::{End, elapsed_ms},
     normalise::{Context, normalise},
     observe,
@@ -44,6 +45,8 @@ pub enum RunError {
 
 /// Keys that have not changed for so long are taken as final.
 const QUIET: Duration = Duration::from_millis(120);
+/// A busy Python gateway counts a successful call so long after its answer; without this the next case would get it.
+const LATE_COUNT: Duration = Duration::from_millis(1500);
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,17 +65,19 @@ const SECOND_THOUGHTS: Duration = Duration::from_millis(300);
 /// One edge.
 #[derive(Debug, Clone)]
 pub struct Edge {
-    pub address: SocketAddr,
+    pub base: Base,
     /// scanned for keys and prompts
     pub log: Option<PathBuf>,
 }
 
 /// What the cases are run against.
 pub struct Runner {
-    pub python: SocketAddr,
+    pub python: Base,
     pub edge: Edge,
     /// edges of cases with a `config` of their own, by its name
     pub configured: BTreeMap<String, Edge>,
+    /// the other side is an edge that says who served; else any gateway
+    pub edge_speaks: bool,
     pub provider: Provider,
     pub sdks: Sdks,
     pub master_key: Secret,
@@ -104,7 +109,7 @@ impl Runner {
             return Err(RunError::NotFlushed);
         }
         if let Some(redis) = &mut self.redis {
-            settled(redis).await.map_err(RunError::Redis)?;
+            settled(redis, None).await.map_err(RunError::Redis)?;
         }
         Ok(())
     }
@@ -122,10 +127,10 @@ impl Runner {
         let mut request = get("/v1/chat/completions", Key::Master);
         request.method = "POST".into();
         request.json = Some(json!({"model": MARKER, "messages": [{"role": "user", "content": "marker"}]}));
-        match send(self.python, &request, &self.master_key).await {
+        match self.python.send(&request, &self.master_key).await {
             Ok(response) if response.status == 200 => Ok(id),
             Ok(_) => Err(RunError::NotFlushed),
-            Err(source) => Err(RunError::Python { address: self.python, source }),
+            Err(source) => Err(RunError::Python { address: self.python.address, source }),
         }
     }
 
@@ -173,7 +178,7 @@ impl Runner {
             let context = Context {
                 window: (unix(*started) as i64, end.min(unix(*started) as i64 + observed.millis as i64 / 1000 + 5)),
                 case_text: case.text.clone(),
-                addresses: vec![self.python.to_string(), self.edge_of(case).address.to_string()],
+                addresses: vec![self.python.address.to_string(), self.edge_of(case).base.address.to_string()],
             };
             normalise(&context, &mut observed.tree);
         }
@@ -197,18 +202,19 @@ impl Runner {
         };
         let started = Instant::now();
         self.provider.script(&case.answers);
-        let address = if on_edge { edge.address } else { self.python };
+        let base = if on_edge { edge.base.clone() } else { self.python.clone() };
         let seen = match &case.client {
-            Some(call) => Some(self.client(call, address).await?),
+            Some(call) => Some(self.client(call, &base).await?),
             None => None,
         };
         let mut responses = Vec::with_capacity(case.requests.len());
         for request in &case.requests {
-            match send(address, request, &self.master_key).await {
+            let called = self.provider.called(request.calls_before_leaving());
+            match base.send_until(request, &self.master_key, called).await {
                 Ok(response) => responses.push(response),
                 // an edge that is gone is a difference, a Python gateway that is gone is no measure
                 Err(_) if on_edge => responses.push(Response::none(End::Reset)),
-                Err(source) => return Err(RunError::Python { address, source }),
+                Err(source) => return Err(RunError::Python { address: base.address, source }),
             }
         }
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -217,7 +223,9 @@ impl Runner {
         }
         let mut tree = Value::Null;
         if let (Some(redis), Some(before)) = (&mut self.redis, keys) {
-            let after = settled(redis).await.map_err(RunError::Redis)?;
+            let native = responses.iter().any(|r| served_by(r).as_deref() == Some("native"));
+            let counts = !native && case.answers.iter().any(|answer| answer.is_success());
+            let after = settled(redis, counts.then_some(&before)).await.map_err(RunError::Redis)?;
             tree = redis::delta(&before, &after, i64::try_from(elapsed_ms(started)).unwrap_or(i64::MAX));
         }
         let calls = self.provider.calls();
@@ -225,7 +233,7 @@ impl Runner {
         if let (Some(tree), Value::Object(_)) = (tree.as_object_mut(), &keys) {
             tree.insert("redis".into(), keys);
         }
-        let mut served_by: Vec<_> = responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect();
+        let mut served_by: Vec<_> = responses.iter().filter(|r| !left_unanswered(r)).map(served_by).collect();
         if let (Some(seen), Some(tree)) = (seen, tree.as_object_mut()) {
             served_by = seen.served_by();
             seen.put_into(tree);
@@ -236,14 +244,15 @@ impl Runner {
             served_by,
             millis: micros / 1000,
             micros,
+            anybody: !self.edge_speaks,
             ..Observed::default()
         };
         if on_edge {
             let sent = if case.route == METRICS { 0 } else { case.requests.len() as u64 };
-            let grown = self.growth(&edge, before.unwrap_or_default(), sent).await;
+            let grown = self.growth(&edge, before.unwrap_or_default(), sent).await.unwrap_or_default();
             let counts = self.exclusive && case.route != METRICS && case.client.is_none();
-            observed.counted = grown.as_ref().map(|grown| grown.requests).filter(|_| counts);
-            observed.declines = grown.unwrap_or_default().declines;
+            observed.counted = counts.then_some(grown.requests);
+            observed.declines = grown.declines;
             observed.leaks = self.leaks(case, &edge, log_from).map_err(RunError::Log)?;
         }
         Ok(observed)
@@ -260,7 +269,7 @@ impl Runner {
 
     /// What the edge has counted; `None`: it has no such page.
     async fn counters(&self, edge: &Edge) -> Option<Counters> {
-        let response = send(edge.address, &get("/metrics", Key::Master), &self.master_key).await.ok()?;
+        let response = edge.base.send(&get("/metrics", Key::Master), &self.master_key).await.ok()?;
         let native = response.head.get("x-litellm-edge") == Some("native");
         native.then(|| counters(&String::from_utf8_lossy(&response.body.bytes)))
     }
@@ -270,13 +279,12 @@ impl Runner {
         let started = Instant::now();
         loop {
             let mut now = self.counters(edge).await?;
-            now.requests = now.requests.saturating_sub(before.requests);
-            if now.requests >= sent || !self.exclusive || started.elapsed() > Duration::from_secs(2) {
-                let grown = |(reason, n): (String, u64)| {
-                    let n = n.saturating_sub(before.declines.get(&reason).copied().unwrap_or(0));
-                    (n > 0).then_some((reason, n))
-                };
-                now.declines = now.declines.into_iter().filter_map(grown).collect();
+            now.requests = since(now.requests, &before.requests);
+            if now.requests.values().sum::<u64>() >= sent
+                || !self.exclusive
+                || started.elapsed() > Duration::from_secs(2)
+            {
+                now.declines = since(now.declines, &before.declines);
                 return Some(now);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -284,9 +292,9 @@ impl Runner {
     }
 
     /// What a real client sees of the gateway there.
-    async fn client(&mut self, call: &ClientCall, address: SocketAddr) -> Result<Seen, RunError> {
+    async fn client(&mut self, call: &ClientCall, base: &Base) -> Result<Seen, RunError> {
         let key = Secret::new(key_text(&call.key.0, &self.master_key).unwrap_or_default());
-        Ok(self.sdks.call(call, &format!("http://{address}"), &key).await?)
+        Ok(self.sdks.call(call, &base.url(), &key).await?)
     }
 
     fn leaks(&self, case: &Case, edge: &Edge, from: u64) -> io::Result<Vec<String>> {
@@ -311,21 +319,38 @@ pub fn get(path: &str, key: Key) -> Request {
         json: None,
         body: None,
         body_base64: None,
-        client: None,
+        connection: None,
     }
+}
+
+fn served_by(response: &Response) -> Option<String> {
+    response.head.get("x-litellm-edge").map(str::to_owned)
+}
+
+/// The client did not wait for any answer: who served it is only in the edge's count.
+fn left_unanswered(response: &Response) -> bool {
+    response.status == 0 && response.body.end == End::Left
 }
 
 fn log_length(edge: &Edge) -> u64 {
     edge.log.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
 }
 
-/// The keys once nothing changes them any more: LiteLLM counts after it has answered.
-async fn settled(redis: &mut Redis) -> io::Result<redis::Dump> {
+/// The keys once nothing changes them any more: LiteLLM counts after it has answered. `from`: something has to change,
+/// for a while that is what is waited for.
+async fn settled(redis: &mut Redis, from: Option<&redis::Dump>) -> io::Result<redis::Dump> {
     let values = |dump: &redis::Dump| dump.iter().map(|(k, e)| (k.clone(), e.value.clone())).collect::<Vec<_>>();
     let started = Instant::now();
     let mut last = redis.dump().await?;
+    while let Some(from) = from
+        && values(from) == values(&last)
+        && started.elapsed() < LATE_COUNT
+    {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        last = redis.dump().await?;
+    }
     let mut quiet = Instant::now();
-    while quiet.elapsed() < QUIET && started.elapsed() < Duration::from_secs(2) {
+    while quiet.elapsed() < QUIET && started.elapsed() < LATE_COUNT + Duration::from_secs(2) {
         tokio::time::sleep(Duration::from_millis(30)).await;
         let now = redis.dump().await?;
         if values(&now) != values(&last) {
@@ -344,8 +369,17 @@ const METRICS: &str = "metrics";
 struct Counters {
     /// `litellm_edge_declines_total` by reason
     declines: BTreeMap<String, u64>,
-    /// `litellm_edge_requests_total`, without those for the page itself
-    requests: u64,
+    /// `litellm_edge_requests_total` by side, without those for the page itself
+    requests: BTreeMap<String, u64>,
+}
+
+/// What grew, and by how much.
+fn since(now: BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let grown = |(name, n): (String, u64)| {
+        let n = n.saturating_sub(before.get(&name).copied().unwrap_or(0));
+        (n > 0).then_some((name, n))
+    };
+    now.into_iter().filter_map(grown).collect()
 }
 
 /// Reads them out of the text format.
@@ -362,7 +396,9 @@ fn counters(metrics: &str) -> Counters {
             ("litellm_edge_declines_total", Some(reason), _) => {
                 *out.declines.entry(reason.to_owned()).or_default() += count
             }
-            ("litellm_edge_requests_total", _, route) if route != Some(METRICS) => out.requests += count,
+            ("litellm_edge_requests_total", _, route) if route != Some(METRICS) => {
+                *out.requests.entry(label("side").unwrap_or_default().to_owned()).or_default() += count
+            }
             _ => {}
         }
     }
@@ -401,7 +437,9 @@ mod tests {
                     litellm_edge_requests_total{route=\"messages\",side=\"python\",status=\"2xx\"} 5\n\
                     litellm_edge_requests_total{route=\"metrics\",side=\"native\",status=\"2xx\"} 9\n";
         let declines = BTreeMap::from([("model".into(), 3), ("field".into(), 1)]);
-        assert_eq!(counters(text), Counters { declines, requests: 5 });
+        let requests = BTreeMap::from([("python".into(), 5)]);
+        assert_eq!(counters(text), Counters { declines, requests });
+        assert_eq!(since(counters(text).declines, &BTreeMap::from([("model".into(), 3)])).len(), 1);
     }
 
     #[test]

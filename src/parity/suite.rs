@@ -9,7 +9,7 @@ use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    case::{self, Case, CaseError, Expect},
+    case::{self, Case, CaseError, Expect, Key},
     diff::diff,
     evidence::{self, Origin},
     report::{self, Report, ToleratedUse, Verdict},
@@ -26,6 +26,8 @@ pub enum SuiteError {
     Tolerated(#[from] ToleratedError),
     #[error("no case matches")]
     NoCase,
+    #[error("{0} needs the environment variable {1}: the key of the caller")]
+    NoKey(String, String),
     #[error("there is no route {0:?} in the suite")]
     NoRoute(String),
     #[error(transparent)]
@@ -68,16 +70,25 @@ impl Selection {
         if cases.is_empty() {
             return Err(SuiteError::NoCase);
         }
+        for case in &cases {
+            for request in &case.requests {
+                if let Key::Env(name) = &request.key.0
+                    && std::env::var(name).is_err()
+                {
+                    return Err(SuiteError::NoKey(case.name.clone(), name.clone()));
+                }
+            }
+        }
         let everything = cases.len() == total;
         Ok(Self { cases, tolerated, whole, everything })
     }
 
-    /// Leaves out the cases that need an edge with a configuration of its own; how many.
-    pub fn without_configs(&mut self) -> usize {
+    /// Leaves out cases; how many. Their routes are no longer whole: no evidence is written for them.
+    pub fn without(&mut self, left_out: impl Fn(&Case) -> bool) -> usize {
         let before = self.cases.len();
         let whole = &mut self.whole;
         self.cases.retain(|case| {
-            let stays = case.config.is_none();
+            let stays = !left_out(case);
             if !stays {
                 whole.remove(&case.route);
             }

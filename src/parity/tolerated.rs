@@ -93,7 +93,7 @@ impl Tolerated {
             }
             // `response.` is `response[*].`
             let mut location = written.r#where;
-            for list in ["response", "provider"] {
+            for list in ["response", "provider", "recorded"] {
                 if let Some(rest) = location.strip_prefix(&format!("{list}.")) {
                     location = format!("{list}[*].{rest}");
                 }

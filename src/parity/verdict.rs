@@ -9,6 +9,7 @@ use super::{
     case::{Case, Expect},
     diff::{Difference, Kind, diff},
     observe::Raw,
+    recorded,
     tolerated::{Subject, Tolerated},
 };
 
@@ -22,11 +23,13 @@ pub struct Observed {
     pub served_by: Vec<Option<String>>,
     /// growth of `litellm_edge_declines_total` by reason
     pub declines: BTreeMap<String, u64>,
-    /// growth of `litellm_edge_requests_total`; `None`: not asked
-    pub counted: Option<u64>,
+    /// growth of `litellm_edge_requests_total` by side; `None`: not asked
+    pub counted: Option<BTreeMap<String, u64>>,
     /// names (never values) of the canaries seen in the edge's log
     pub leaks: Vec<String>,
     pub millis: u64,
+    /// the other side is no edge of this build: who served there is not asked
+    pub anybody: bool,
     /// the same, finer
     pub micros: u64,
 }
@@ -94,7 +97,10 @@ pub fn judge(case: &Case, python: &Observed, noise: &Observed, edge: &Observed, 
     let expect = case.expect.to_string();
     let subject = Subject { route: &case.route, file: case.file(), expect: &expect };
     let mut found = diff(&python.tree, &edge.tree);
-    found.extend(expectation(case, edge));
+    if !edge.anybody {
+        found.extend(expectation(case, edge));
+    }
+    found.extend(recorded::differences(case, &python.tree));
     found.extend(edge.leaks.iter().map(|leak| value("log.edge", Value::Null, leak.as_str().into())));
     let (recorded, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|d| d.kind.is_recorded_only());
     let noisy: Vec<Difference> =
@@ -102,7 +108,8 @@ pub fn judge(case: &Case, python: &Observed, noise: &Observed, edge: &Observed, 
     let mut differences: Vec<Judged> = Vec::new();
     for difference in found {
         let tolerated = tolerated.allows(&subject, &difference);
-        let noise = noisy.iter().any(|noisy| noisy.path == difference.path);
+        let path = difference.path.replacen("recorded[", "response[", 1);
+        let noise = noisy.iter().any(|noisy| noisy.path == path);
         differences.push(Judged { difference, noise, tolerated });
     }
     for difference in noisy {
@@ -154,9 +161,9 @@ fn expectation(case: &Case, edge: &Observed) -> Vec<Difference> {
     if edge.declines != wanted {
         found.push(value("expect.declines", json!(wanted), json!(edge.declines)));
     }
-    let sent = case.requests.len() as u64;
-    if let Some(counted) = edge.counted.filter(|counted| *counted != sent) {
-        found.push(value("expect.counted", sent.into(), counted.into()));
+    let sent = BTreeMap::from([(side.to_owned(), case.requests.len() as u64)]);
+    if let Some(counted) = edge.counted.as_ref().filter(|counted| **counted != sent) {
+        found.push(value("expect.counted", json!(sent), json!(counted)));
     }
     found
 }
@@ -215,8 +222,10 @@ mod tests {
     #[test]
     fn a_request_that_is_not_counted_fails_the_case() {
         let same = observed(json!({}));
-        for (counted, outcome) in [(Some(1), Outcome::Passed), (Some(0), Outcome::Failed), (Some(2), Outcome::Failed)] {
-            let edge = Observed { counted, ..same.clone() };
+        for (side, n, outcome) in
+            [("native", 1, Outcome::Passed), ("native", 2, Outcome::Failed), ("python", 1, Outcome::Failed)]
+        {
+            let edge = Observed { counted: Some(BTreeMap::from([(side.into(), n)])), ..same.clone() };
             assert_eq!(judge(&case("native"), &same, &same, &edge, &Tolerated::default()).outcome, outcome);
         }
     }

@@ -3,7 +3,7 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use http::Method;
 
-use super::{Metrics, metrics::AbortedBy};
+use super::{Metrics, metrics::AbortedBy, trace::Trace};
 use crate::{
     faults::fault,
     routes::{CallLog, Decline},
@@ -70,12 +70,18 @@ pub struct Record {
     /// bytes of the request's body that were read, and of the answer's body that were written
     pub bytes: (usize, usize),
     pub call: CallLog,
+    /// where the operator wants traces
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Record {
     /// Writes the line and fills the metrics. `status` 499: the client left before an answer began.
     pub fn finish(&self, status: u16, metrics: &Metrics) {
-        let elapsed = self.started.elapsed().as_secs_f64();
+        let now = Instant::now();
+        if let Some(trace) = &self.trace {
+            trace.finish(self, status, now);
+        }
+        let elapsed = now.saturating_duration_since(self.started).as_secs_f64();
         let side = self.side.as_str();
         let route = metrics.route(&self.route);
         let first_byte = self.first_byte.map(|at| at.duration_since(self.started).as_secs_f64());
@@ -120,7 +126,7 @@ fn round(milliseconds: f64) -> f64 {
 }
 
 /// LiteLLM has paths with a key or its hash in them (`/key/{key}/regenerate`): segments that could be one are masked.
-fn mask(path: &str) -> Cow<'_, str> {
+pub(super) fn mask(path: &str) -> Cow<'_, str> {
     let path = path.get(..path.len().min(512)).unwrap_or("(not utf-8)");
     if !path.split('/').any(could_be_secret) {
         return Cow::Borrowed(path);

@@ -70,12 +70,14 @@ pub struct Inner {
     pub loaded: GaugeVec,
     pub refused: IntGaugeVec,
     pub connections: IntGauge,
+    pub connections_refused: IntCounter,
     pub accepted_http1: IntCounter,
     pub accepted_http2: IntCounter,
     pub body_memory: IntGauge,
     pub body_budget: IntGauge,
     pub draining: IntGauge,
     pub upgrades: IntCounterVec,
+    pub spans: IntCounterVec,
 }
 
 /// Upper bounds of the histograms, seconds.
@@ -157,12 +159,14 @@ impl Metrics {
             loaded: make.floats(&table::LOADED)?,
             refused: make.gauges(&table::REFUSED)?,
             connections: make.gauge(&table::CONNECTIONS)?,
+            connections_refused: make.counter(&table::CONNECTIONS_REFUSED)?.with_label_values(&[] as &[&str]),
             accepted_http1: accepted.with_label_values(&["http1"]),
             accepted_http2: accepted.with_label_values(&["http2"]),
             body_memory: make.gauge(&table::BODY_MEMORY)?,
             body_budget: make.gauge(&table::BODY_BUDGET)?,
             draining: make.gauge(&table::DRAINING)?,
             upgrades: make.counter(&table::UPGRADES)?,
+            spans: make.counter(&table::SPANS)?,
             registry: make.0,
         })))
     }

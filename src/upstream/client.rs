@@ -5,6 +5,7 @@ use std::{
 };
 
 use super::decode::ContentDecoder;
+use crate::capture::{self, ExchangeTap};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
@@ -45,6 +46,8 @@ pub struct Body {
     timeout: Duration,
     inflate: Option<ContentDecoder>,
     received: u64,
+    /// where a copy goes while traffic is recorded
+    tap: Option<ExchangeTap>,
 }
 
 /// Why no (whole) answer came.
@@ -56,6 +59,9 @@ pub enum Failed {
     Timeout(Duration),
     #[error("connection closed before an answer")]
     Disconnected,
+    /// by RST, where [`Failed::Disconnected`] is by FIN
+    #[error("connection reset before an answer")]
+    Reset,
     #[error("answer cut short")]
     Cut,
     #[error("answer larger than {0} bytes")]
@@ -125,6 +131,7 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, Failed> {
+        let tap = capture::exchange(&request.headers, &request.body);
         let mut outgoing = http::Request::new(Full::new(request.body));
         *outgoing.method_mut() = request.method;
         *outgoing.uri_mut() = request.uri;
@@ -133,15 +140,20 @@ impl Client {
         for (name, value) in request.headers {
             headers.append(name, value);
         }
-        let answer = match tokio::time::timeout(request.timeout, self.pool.request(outgoing)).await {
-            Err(_) => return Err(Failed::Timeout(request.timeout)),
-            Ok(Err(error)) if error.is_connect() => return Err(Failed::Connect),
-            Ok(Err(_)) => return Err(Failed::Disconnected),
-            Ok(Ok(answer)) => answer,
+        let answered = match tokio::time::timeout(request.timeout, self.pool.request(outgoing)).await {
+            Err(_) => Err(Failed::Timeout(request.timeout)),
+            Ok(Err(error)) if error.is_connect() => Err(Failed::Connect),
+            Ok(Err(error)) if is_reset(&error) => Err(Failed::Reset),
+            Ok(Err(_)) => Err(Failed::Disconnected),
+            Ok(Ok(answer)) => Ok(answer),
         };
+        let answer = answered.inspect_err(|failed| ended(tap.as_ref(), failed))?;
         let (head, incoming) = answer.into_parts();
         let inflate = inflate_of(&head.headers);
-        let body = Body { incoming, timeout: request.timeout, inflate, received: 0 };
+        if let Some(tap) = &tap {
+            tap.head(head.status, &head.headers);
+        }
+        let body = Body { incoming, timeout: request.timeout, inflate, received: 0, tap };
         Ok(Response { status: head.status, headers: head.headers, body })
     }
 }
@@ -150,6 +162,13 @@ impl Default for Client {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    let by_reset = |error: &std::io::Error| matches!(error.kind(), ConnectionReset | BrokenPipe);
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.downcast_ref::<std::io::Error>().is_some_and(by_reset))
 }
 
 fn tls_config() -> rustls::ClientConfig {
@@ -171,13 +190,21 @@ impl Body {
     pub async fn chunk(&mut self) -> Option<Result<Bytes, Failed>> {
         loop {
             let frame = match tokio::time::timeout(self.timeout, self.incoming.frame()).await {
-                Err(_) => return Some(Err(Failed::Timeout(self.timeout))),
-                Ok(None) => return None,
-                Ok(Some(Err(_))) => return Some(Err(Failed::Cut)),
+                Err(_) => return Some(Err(self.failed(Failed::Timeout(self.timeout)))),
+                Ok(None) => {
+                    if let Some(tap) = &self.tap {
+                        tap.end(capture::End::Complete);
+                    }
+                    return None;
+                }
+                Ok(Some(Err(_))) => return Some(Err(self.failed(Failed::Cut))),
                 Ok(Some(Ok(frame))) => frame,
             };
             let Ok(data) = frame.into_data() else { continue };
             self.received += data.len() as u64;
+            if let Some(tap) = &self.tap {
+                tap.piece(&data);
+            }
             match &mut self.inflate {
                 None => return Some(Ok(data)),
                 Some(inflate) => match inflate.push(&data) {
@@ -187,6 +214,11 @@ impl Body {
                 },
             }
         }
+    }
+
+    fn failed(&self, failed: Failed) -> Failed {
+        ended(self.tap.as_ref(), &failed);
+        failed
     }
 
     /// Bytes that arrived so far, as sent.
@@ -219,6 +251,16 @@ impl Body {
         }
         Ok(whole.unwrap_or_else(|| more.freeze()))
     }
+}
+
+/// Notes how a recorded call ended.
+fn ended(tap: Option<&ExchangeTap>, failed: &Failed) {
+    let Some(tap) = tap else { return };
+    tap.end(match failed {
+        Failed::Connect => capture::End::Connect,
+        Failed::Timeout(_) => capture::End::Timeout,
+        Failed::Disconnected | Failed::Reset | Failed::Cut | Failed::TooLarge(_) => capture::End::Cut,
+    });
 }
 
 /// Most bytes one received piece may decode to.

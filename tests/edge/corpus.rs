@@ -104,7 +104,7 @@ fn body(target: Target, mark: &str) -> String {
     format!("{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"{mark}\"}}]}}")
 }
 
-pub(crate) fn unescape(text: &str) -> Vec<u8> {
+fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -143,34 +143,37 @@ fn bytes(item: &Item, target: Target, mark: &str) -> Vec<u8> {
     );
     // every request with a body is JSON
     let auth = format!("{auth}content-type: application/json\r\n");
+    expand(&item.text, &|name| match name {
+        "head" => head.clone(),
+        "auth" => auth.clone(),
+        "path" => target.path().to_owned(),
+        "case" => mark.to_owned(),
+        "body" => body.clone(),
+        "rest" => body[1..].to_owned(),
+        "len" => body.len().to_string(),
+        "hex" => format!("{:x}", body.len()),
+        "HEX" => format!("{:X}", body.len()),
+        "hex rest" => format!("{:x}", body.len() - 1),
+        "smuggled" => smuggled.clone(),
+        "len smuggled" => smuggled.len().to_string(),
+        other => panic!("{}: <{other}>", item.name),
+    })
+}
+
+/// The bytes of a text with escapes, `<repeat N x>`, `<lt>` and other placeholders.
+pub(crate) fn expand(text: &str, value: &dyn Fn(&str) -> String) -> Vec<u8> {
     let mut all = Vec::new();
-    let mut rest = item.text.as_str();
+    let mut rest = text;
     while let Some(start) = rest.find('<') {
         all.extend(unescape(&rest[..start]));
         let end = start + rest[start..].find('>').expect("the end of a placeholder");
-        let value = match &rest[start + 1..end] {
-            "head" => head.clone(),
-            "auth" => auth.clone(),
-            "path" => target.path().to_owned(),
-            "case" => mark.to_owned(),
-            "body" => body.clone(),
-            "rest" => body[1..].to_owned(),
-            "len" => body.len().to_string(),
-            "hex" => format!("{:x}", body.len()),
-            "HEX" => format!("{:X}", body.len()),
-            "hex rest" => format!("{:x}", body.len() - 1),
-            "smuggled" => smuggled.clone(),
-            "len smuggled" => smuggled.len().to_string(),
-            "lt" => "<".to_owned(),
-            other => {
-                let mut words = other.splitn(3, ' ');
-                assert_eq!(words.next(), Some("repeat"), "{}: <{other}>", item.name);
-                let count = words.next().unwrap().parse().unwrap();
-                all.extend(unescape(words.next().unwrap()).repeat(count));
-                String::new()
-            }
-        };
-        all.extend(value.into_bytes());
+        let name = &rest[start + 1..end];
+        let mut words = name.splitn(3, ' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("repeat"), Some(count), Some(what)) => all.extend(unescape(what).repeat(count.parse().unwrap())),
+            (Some("lt"), None, None) => all.push(b'<'),
+            _ => all.extend(value(name).into_bytes()),
+        }
         rest = &rest[end + 1..];
     }
     all.extend(unescape(rest));
@@ -365,7 +368,8 @@ fn body_of_model(model: &Message, to: &str) -> Vec<u8> {
     String::from_utf8_lossy(&model.body).replace(&from, to).into_bytes()
 }
 
-pub(crate) const SHORT: [(&str, &str); 6] = [
+pub(crate) const SHORT: [(&str, &str); 7] = [
+    ("LITELLM_EDGE_CLIENT_WRITE_TIMEOUT", "2s"),
     ("LITELLM_EDGE_UNGATED", "1"),
     ("LITELLM_EDGE_CLIENT_IDLE_TIMEOUT", "1s"),
     ("LITELLM_EDGE_CLIENT_HEAD_TIMEOUT", "1s"),
@@ -373,6 +377,11 @@ pub(crate) const SHORT: [(&str, &str); 6] = [
     ("LITELLM_EDGE_CLIENT_BODY_TIMEOUT", "2s"),
     ("LITELLM_EDGE_PYTHON_TIMEOUT", "8s"),
 ];
+
+/// Python's answer: the mark of what it was asked.
+pub(crate) fn said(mark: &str) -> String {
+    format!("{{\"said\":\"{mark}\"}}")
+}
 
 /// The binary before two recorders.
 pub(crate) struct Stage {
@@ -385,7 +394,12 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn set() -> Self {
-        let python = Recorder::start(|mark| format!("{{\"said\":\"{mark}\"}}"));
+        Self::set_with(said, &[])
+    }
+
+    /// `answer`: Python's, to a mark; `settings`: environment variables.
+    pub(crate) fn set_with(answer: fn(&str) -> String, settings: &[(&str, &str)]) -> Self {
+        let python = Recorder::start(answer);
         let provider = Recorder::start(|mark| {
             format!(
                 r#"{{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{mark}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}}}"#
@@ -396,7 +410,8 @@ impl Stage {
         let routes = folder.write("routes.toml", &routes(python.port, "native"));
         let log = folder.0.join("log");
         let files = ["--config", config.to_str().unwrap(), "--routes", routes.to_str().unwrap()];
-        let process = Process::with(&files, &SHORT, Stdio::from(std::fs::File::create(&log).unwrap()));
+        let process =
+            Process::with(&files, &[&SHORT, settings].concat(), Stdio::from(std::fs::File::create(&log).unwrap()));
         Self { process, python, provider, log, _folder: folder }
     }
 

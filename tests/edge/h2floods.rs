@@ -12,7 +12,7 @@ use crate::{
         ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST, Raw, SETTINGS, WINDOW,
         block, frame, integer, setting,
     },
-    support::{MASTER, ask, eventually, get, post_bytes},
+    support::{ask, eventually, get, post_bytes},
 };
 
 /// What all of an attack may cost: the bound of docs/hostile-clients.md for one connection is far below.
@@ -128,7 +128,8 @@ const BOUNDED: &[Attack] = &[
         let mut raw = Raw::open(port, &[]);
         repeat(&mut raw, 20_000, |round| {
             let stream = 2 * round as u32 + 1;
-            [frame(HEADERS, END_HEADERS | END_STREAM, stream, &head(&[])), frame(RST, 0, stream, &[0, 0, 0, 8])].concat()
+            [frame(HEADERS, END_HEADERS | END_STREAM, stream, &head(&[])), frame(RST, 0, stream, &[0, 0, 0, 8])]
+                .concat()
         })
         .is_some()
     }),
@@ -164,9 +165,7 @@ const BOUNDED: &[Attack] = &[
     ("WINDOW_UPDATE of 1", |port| {
         repeat(&mut Raw::open(port, &[]), 2_000, |_| frame(WINDOW, 0, 0, &[0, 0, 0, 1]).repeat(50)).is_some()
     }),
-    ("unknown frames", |port| {
-        repeat(&mut Raw::open(port, &[]), 4_000, |_| frame(0xfa, 0, 0, &[0; 16_000])).is_some()
-    }),
+    ("unknown frames", |port| repeat(&mut Raw::open(port, &[]), 4_000, |_| frame(0xfa, 0, 0, &[0; 16_000])).is_some()),
     ("HPACK bomb: one-byte references behind a stalled window", |port| {
         // nothing may be sent: answers and their streams stay
         let mut raw = Raw::open(port, &setting(4, 0));
@@ -234,7 +233,7 @@ const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"case-ho
 
 #[test]
 fn floods_are_ended_or_bounded_and_others_are_served() {
-    let stage = Stage::set_with(big);
+    let stage = Stage::set_with(big, &[]);
     let (port, pid) = (stage.process.port, stage.process.child.id());
     let honest = || {
         let chat = ask(port, post_bytes("/v1/chat/completions", CHAT));
@@ -272,7 +271,7 @@ fn floods_are_ended_or_bounded_and_others_are_served() {
                     wrong.push(format!("{name}: the connection is still open"));
                 }
                 // one that asked after it had begun, or at its end
-                let until = Instant::now() + Duration::from_secs(10);
+                let until = Instant::now() + Duration::from_secs(40);
                 while served.load(Ordering::SeqCst) < count + 2 && Instant::now() < until && !others.is_finished() {
                     std::thread::sleep(Duration::from_millis(5));
                 }
@@ -287,16 +286,15 @@ fn floods_are_ended_or_bounded_and_others_are_served() {
     println!("{}", costs.join("\n"));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     stage.is_calm();
-    let _ = MASTER;
 }
 
 #[test]
 fn streams_that_nobody_reads_end_by_the_write_timeout() {
-    let stage = Stage::set_with(big);
+    let stage = Stage::set_with(big, &[]);
     let (port, pid) = (stage.process.port, stage.process.child.id());
     assert_eq!(get(port, "/key/list").status, 200);
     let before = forget_peak(pid);
-    let mut raws: Vec<Raw> = (0..20)
+    let mut raws: Vec<Raw> = (0..6)
         .map(|_| {
             let mut raw = Raw::open(port, &setting(4, 0));
             for at in 0..50 {
@@ -305,15 +303,15 @@ fn streams_that_nobody_reads_end_by_the_write_timeout() {
             raw
         })
         .collect();
-    eventually(Duration::from_secs(10), "a thousand streams are in flight", || {
-        get(port, "/edge/ready").json()["in_flight"].as_u64() > Some(500)
+    eventually(Duration::from_secs(10), "hundreds of streams are in flight", || {
+        get(port, "/edge/ready").json()["in_flight"].as_u64() > Some(200)
     });
     eventually(Duration::from_secs(20), "all are over, though the clients are still there", || {
         get(port, "/edge/ready").json()["in_flight"] == 1
     });
     let grown = peak(pid).saturating_sub(before);
-    println!("{grown} KiB for 1000 stalled streams");
-    // 1000 streams, each with its buffers towards Python (64 KiB) and what h2 holds of it
-    assert!(grown < 4 * GROWTH, "{grown} KiB");
-    assert!(raws.iter_mut().all(|raw| raw.send(&frame(PING, 0, 0, b"12345678"))) || raws.len() == 20);
+    println!("{grown} KiB for 300 stalled streams");
+    // each with its pieces on the way from Python (docs/hostile-clients.md)
+    assert!(grown < 300 * 512, "{grown} KiB");
+    assert!(raws.iter_mut().all(|raw| raw.send(&frame(PING, 0, 0, b"12345678"))), "their connections are there");
 }

@@ -156,6 +156,8 @@ pub(crate) struct Script {
     pub bytes: Vec<u8>,
     /// said when the head is there, not when the body is
     pub early: bool,
+    /// and then the connection ends
+    pub close: bool,
 }
 
 type Connections = Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>;
@@ -214,6 +216,8 @@ fn serve(
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut answered = 0;
+    // the message that is coming has its answer already
+    let mut early_said = false;
     let mut buffer = [0; 65536];
     loop {
         let Ok(read @ 1..) = stream.read(&mut buffer) else { return };
@@ -222,10 +226,16 @@ fn serve(
         let (messages, rest) = messages(&bytes, Kind::Request);
         for message in &messages[answered.min(messages.len())..] {
             answered += 1;
+            if std::mem::take(&mut early_said) {
+                continue;
+            }
             let mark = mark(message).unwrap_or_default();
             if let Some(script) = locked(scripts).get(&mark) {
                 if !script.early {
                     let _ = stream.write_all(&script.bytes);
+                }
+                if script.close {
+                    return;
                 }
                 continue;
             }
@@ -244,11 +254,13 @@ fn serve(
         let Some(end) = find(&begun, b"\r\n\r\n") else { continue };
         let head = String::from_utf8_lossy(&begun[..end]).into_owned();
         let mark = head.find("case-").and_then(|at| Some(&head[at..=at + head[at..].find('.')?]));
-        let early = mark.and_then(|mark| locked(scripts).get(mark).filter(|script| script.early).cloned());
+        let early = mark
+            .filter(|_| !early_said)
+            .and_then(|mark| locked(scripts).get(mark).filter(|script| script.early).cloned());
         if let Some(script) = early {
             let _ = stream.write_all(&script.bytes);
-            let _ = stream.read_to_end(&mut Vec::new());
-            return;
+            early_said = true;
+            continue;
         }
         if head.to_ascii_lowercase().contains("\r\nexpect: 100-continue") && begun.len() == end + 4 {
             let _ = stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -25,7 +25,6 @@ const fn route(
     id: &'static str,
     paths: &'static [&'static str],
     needs_body: bool,
-    needs_caller: false,
     admit: fn(Call) -> Result<Execution, Decline>,
 ) -> NativeRoute {
     NativeRoute {
@@ -33,6 +32,7 @@ const fn route(
         methods: &[Method::POST],
         paths,
         needs_body,
+        needs_caller: false,
         dialect: Dialect::OpenAi,
         serves: "tests",
         declines: &[Decline::Field, Decline::VirtualKey],
@@ -49,7 +49,12 @@ fn reply(body: impl Into<Bytes>) -> Reply {
             (Cow::Owned("llm_provider-x-request-id".to_owned()), "req_1".to_owned()),
         ],
         body: ReplyBody::Full(body.into()),
-        log: CallLog { model_group: Some("group".to_owned()), ..CallLog::default() },
+        log: CallLog {
+            model_group: Some("group".to_owned()),
+            provider: Some("openai"),
+            prompt_tokens: Some(3),
+            ..CallLog::default()
+        },
     }
 }
 

@@ -71,7 +71,7 @@
     const back = s.routes.filter((r) => r.mode !== "python" && r.effective === "python");
     if (back.length && !(s.switch && s.switch.all_python)) note("warn", "Kept in Python against their mode: " + back.map((r) => r.id).join(", ") + ".");
     at("notes").replaceChildren(...out);
-    return out.length === 0 ? ["good", "all well"] : out.some((n) => n.className.includes("bad")) ? ["bad", "needs attention"] : ["warn", "look below"];
+    return out.length === 0 ? ["good", "all well"] : out.some((n) => n.className.includes("bad")) ? ["bad", "needs attention"] : ["warn", "see the notes"];
   }
 
   function spark(route, seconds) {
@@ -107,8 +107,12 @@
     const line = (side) => {
       const s = w[side];
       if (!s.requests) return null;
-      const share = (100 * s.failed / s.requests).toFixed(s.failed ? 1 : 0) + " %";
-      return el("p", {}, el("span", { class: "key " + side }, side), el("span", { class: s.failed ? "bad" : "" }, number(s.failed) + " × 5xx (" + share + ")"), ", " + number(s.refused) + " × 4xx" + (s.aborted ? ", " + number(s.aborted) + " cut" : ""));
+      const part = (text, bad) => el("span", { class: "whole" + (bad ? " bad" : "") }, text);
+      const parts = [];
+      if (s.failed) parts.push(part(number(s.failed) + " × 5xx (" + (100 * s.failed / s.requests).toFixed(1) + " %)", true));
+      if (s.refused) parts.push(part(number(s.refused) + " × 4xx"));
+      if (s.aborted) parts.push(part(number(s.aborted) + " cut"));
+      return el("p", {}, el("span", { class: "key " + side }, side), parts.length ? parts.flatMap((p, i) => i ? [", ", p] : [p]) : "none");
     };
     return [line("native"), line("python")].filter(Boolean);
   }
@@ -132,7 +136,7 @@
       el("th", { scope: "row" }, route.id, listed ? el("p", { class: "quiet" }, (route.methods || ["any method"]).join(" "), " ", code(route.paths[0] || ""), route.paths.length > 1 ? " +" + (route.paths.length - 1) : "") : null),
       cell("Runs", runs), cell("Evidence", evidence),
       cell("Last 10 minutes",
-        el("span", { class: "key native" }, number(w.native.requests) + " native"), el("span", { class: "key python" }, number(w.python.requests) + " python"),
+        ["native", "python"].map((side) => w[side].requests || side === route.effective ? el("span", { class: "key whole " + side }, number(w[side].requests) + " " + side) : null),
         w.edge ? el("span", { class: "key" }, number(w.edge) + " edge") : null,
         w.native.requests + w.python.requests + w.edge ? spark(route, seconds) : null,
         el("p", { class: "quiet" }, number(all) + " since the start" + (t.total.declined ? ", " + number(t.total.declined) + " declined" : ""))),
@@ -141,7 +145,12 @@
 
   function routes(s) {
     const all = [...s.routes, ...s.others];
-    at("routes").tBodies[0].replaceChildren(...all.map((route) => row(route, s.slot_seconds)));
+    // routes that are Python's anyway and that nobody asked for would only bury the others
+    const quiet = all.filter((route) => route.mode === "python" && route.traffic.total.native + route.traffic.total.python + route.traffic.total.edge === 0);
+    at("routes").tBodies[0].replaceChildren(...all.filter((route) => !quiet.includes(route)).map((route) => row(route, s.slot_seconds)));
+    at("quiet").hidden = quiet.length === 0;
+    at("quiet").firstElementChild.textContent = quiet.length + (quiet.length === 1 ? " route" : " routes") + " of mode python without a request so far";
+    at("quiet").lastElementChild.replaceChildren(...quiet.flatMap((route, i) => [i ? ", " : "", code(route.id)]));
     at("legend").textContent = "Counts and latencies of the last " + duration(s.window_seconds) + ". Latency in ms, estimated from histogram buckets.";
     const rows = all.flatMap((route) => route.traffic.declines.map((d) => [route.id, d])).sort((a, b) => b[1].count - a[1].count);
     at("declines").replaceChildren(rows.length === 0 ? el("p", {}, "None.") : el("div", { class: "scroll" }, el("table", {},

@@ -434,7 +434,7 @@ fn latency(out: &mut String, report: &Report) {
                 "<div class=\"row {class}\"><b>{name}</b><span class=\"num\">{numbers}</span>{strip}</div>"
             );
         }
-        let _ = write!(out, "<div class=\"row ax\"><span></span><span></span>{}</div></div>\n", scale.axis());
+        let _ = writeln!(out, "<div class=\"row ax\"><span></span><span></span>{}</div></div>", scale.axis());
     }
     out.push_str("</section>\n");
 }

@@ -50,15 +50,20 @@ pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
     json(&call, &admitted, &body, &sent)
 }
 
+/// One call, and a second where the provider reset the first before it answered: LiteLLM's HTTP client does so
+/// (llms/custom_httpx/http_handler.py, `AsyncHTTPHandler.post`), once for each call.
 async fn send(call: &Call, admitted: &Admitted, body: Bytes) -> Result<Response, Failed> {
-    let request = Request {
+    let request = || Request {
         method: Method::POST,
         uri: admitted.outgoing.uri.clone(),
         headers: admitted.outgoing.headers.clone(),
-        body,
+        body: body.clone(),
         timeout: admitted.timeout,
     };
-    call.services.upstream.send(request).await
+    match call.services.upstream.send(request()).await {
+        Err(Failed::Reset) => call.services.upstream.send(request()).await,
+        answer => answer,
+    }
 }
 
 /// A 2xx answer, or what the caller is told. LiteLLM tries once more where Anthropic refused a thinking block.
@@ -158,6 +163,7 @@ fn broken(admitted: &Admitted, failed: &Failed, cut: &str, since: &Instant) -> F
             error::broken(&text, group)
         }
         Failed::Disconnected => error::broken("Server disconnected", group),
+        Failed::Reset => error::broken("[Errno 104] Connection reset by peer", group),
         Failed::Cut => error::broken(cut, group),
         Failed::TooLarge(_) => error::broken("Response payload is too large", group),
     }

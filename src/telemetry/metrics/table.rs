@@ -92,11 +92,16 @@ table! {
         "when the file in force was loaded, Unix time";
     REFUSED = Gauge "litellm_edge_file_refused" ["file"]
         "1 while the file as it is on disk is refused and the last good one stays in force";
+    // --- traces
+    SPANS = Counter "litellm_edge_trace_spans_total" ["outcome"]
+        "spans for the trace collector: sent or dropped";
     // --- the process
     CONNECTIONS = Gauge "litellm_edge_connections" []
         "open client connections";
     ACCEPTED = Counter "litellm_edge_connections_total" ["protocol"]
         "client connections by what they speak: http1 or http2";
+    CONNECTIONS_REFUSED = Counter "litellm_edge_connections_refused_total" []
+        "client connections closed at once because --max-connections were open";
     BODY_MEMORY = Gauge "litellm_edge_body_memory_bytes" []
         "bytes of request bodies held in memory for native candidates";
     BODY_BUDGET = Gauge "litellm_edge_body_budget_bytes" []
