@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::LazyLock};
 use regex::{Captures, Regex};
 use serde_json::Value;
 
-use crate::{capture::Headers, error::redact::redact, secret::Secret};
+use crate::{capture::Headers, error::redact::redact, percent, secret::Secret};
 
 /// What stands in place of a secret.
 pub const PLACEHOLDER: &str = "redacted";
@@ -27,7 +27,8 @@ const FIELDS: &str = concat!(
 );
 
 /// The query's parameters of that kind.
-const PARAMETERS: &str = r"(?i)^(?:key|sig|code|.*(?:api[-_]?key|token|secret|password|signature|credential).*)$";
+const PARAMETERS: &str =
+    r"(?i)^(?:key|sig|code|.*(?:api[-_]?key|token|secret|password|passwd|signature|credential).*)$";
 
 fn regex(pattern: &'static str) -> Option<Regex> {
     Regex::new(pattern).ok() // a test holds that they are right
@@ -163,13 +164,37 @@ impl<'a> Redactor<'a> {
 
     /// Raw path and query.
     pub fn target(&self, target: &str) -> String {
-        let Some((path, query)) = target.split_once('?') else { return self.text(target).into_owned() };
-        let parameter = |part: &str| match part.split_once('=') {
-            Some((name, _)) if is(&PARAMETER, name) || self.is_field(name) => format!("{name}={PLACEHOLDER}"),
-            _ => part.to_owned(),
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let segments: Vec<Cow<'_, str>> = path.split('/').map(|segment| self.spelled(segment)).collect();
+        let path = segments.join("/");
+        let whole = match query {
+            Some(query) => format!("{path}?{}", self.pairs(query)),
+            None => path,
         };
-        let query: Vec<String> = query.split('&').map(parameter).collect();
-        self.text(&format!("{path}?{}", query.join("&"))).into_owned()
+        self.text(&whole).into_owned()
+    }
+
+    /// A query, or a form: `a=b&c=d`.
+    pub fn pairs(&self, pairs: &str) -> String {
+        let pair = |pair: &str| match pair.split_once('=') {
+            Some((name, _)) if self.is_parameter(&decoded(name)) => format!("{}={PLACEHOLDER}", self.spelled(name)),
+            Some((name, value)) => format!("{}={}", self.spelled(name), self.spelled(value)),
+            None => self.spelled(pair).into_owned(),
+        };
+        let pairs: Vec<String> = pairs.split('&').map(pair).collect();
+        self.text(&pairs.join("&")).into_owned()
+    }
+
+    fn is_parameter(&self, name: &str) -> bool {
+        is(&PARAMETER, name) || self.is_field(name)
+    }
+
+    /// A percent-encoded word: taken out whole where it says what [`Self::text`] would take out.
+    fn spelled<'t>(&self, word: &'t str) -> Cow<'t, str> {
+        match self.text(&decoded(word)) {
+            Cow::Borrowed(_) => Cow::Borrowed(word),
+            Cow::Owned(_) => PLACEHOLDER.into(),
+        }
     }
 
     /// Whether the operator wants this header left out.
@@ -193,6 +218,15 @@ fn blank(value: &mut Value) {
         Value::Object(map) => map.values_mut().for_each(blank),
         Value::Bool(_) | Value::Null => {}
     }
+}
+
+/// `%20` and `+` are blanks.
+fn decoded(word: &str) -> Cow<'_, str> {
+    if !word.contains(['%', '+']) {
+        return Cow::Borrowed(word);
+    }
+    let spaced = word.replace('+', " ");
+    String::from_utf8_lossy(&percent::decode(&spaced)).into_owned().into()
 }
 
 /// As it stands inside JSON, in a URL, and in base64.

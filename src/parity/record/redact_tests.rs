@@ -55,6 +55,19 @@ fn the_shape_of_a_body_stays() {
     });
     assert_eq!(body, expected);
     assert_eq!(redactor.target("/v1/x?api_key=abc&model=m&user=ann"), "/v1/x?REDACTED&model=m&user=redacted");
+    // what only the reader of a query sees
+    for (sent, kept) in [
+        ("/v1/x?auth=Bearer%20abcdefghijklmnop&m=a%20b", "/v1/x?auth=redacted&m=a%20b"),
+        ("/v1/x?auth=Bearer+abcdefghijklmnop", "/v1/x?auth=redacted"),
+        ("/v1/x?a=%68unter22&b=EMP%2D1234&us%65r=ann", "/v1/x?a=redacted&b=redacted&us%65r=redacted"),
+        ("/v1/sk%2Dabcdefghijklmnopq/a%2Fb?passwd=x", "/v1/redacted/a%2Fb?REDACTED"),
+    ] {
+        assert_eq!(redactor.target(sent), kept, "{sent}");
+    }
+    assert_eq!(
+        redactor.pairs("grant=x&access_token=abc&c=Basic+abcdefghijkl"),
+        "grant=x&access_token=redacted&c=redacted"
+    );
     assert_eq!(redactor.text(r#"{"user": "ann", "cut": "#), r#"{"user": "redacted", "cut": "#);
     assert_eq!(redactor.text(r#"{\"user\": \"ann\"}"#), r#"{\"user\": \"redacted\"}"#);
 }
