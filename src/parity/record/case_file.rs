@@ -185,8 +185,8 @@ fn request(taken: &Taken, gateway: &Gateway<'_>, redactor: &Redactor<'_>) -> Res
     let json_type = headers.get("content-type").is_some_and(|value| value == "application/json");
     let form = headers.get("content-type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with(FORM));
     let body = match std::str::from_utf8(&taken.body.bytes) {
-        Ok(text) if form => Some(("body", redactor.pairs(text).into())),
-        _ => content(&taken.body.bytes, redactor, true),
+        Ok(text) if form => Some(("body", redactor.form(text).into())),
+        _ => content(&taken.body.bytes, redactor, |text, tree| skeleton(text) == skeleton(tree)),
     };
     match body {
         Some((kind, body)) if !taken.body.bytes.is_empty() => {
@@ -252,18 +252,20 @@ fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// The key of the case format and the value. `exact`: JSON that a tree cannot hold stays text.
-fn content(bytes: &[u8], redactor: &Redactor<'_>, exact: bool) -> Option<(&'static str, Value)> {
+/// The key of the case format and the value. `same`: whether the tree, as it will be sent, may stand for the text. One
+/// that something must be taken out of always does: only there is everything found.
+fn content(bytes: &[u8], redactor: &Redactor<'_>, same: impl Fn(&str, &str) -> bool) -> Option<(&'static str, Value)> {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Some(("body_base64", base64::encode(&redactor.bytes(bytes)).into()));
     };
-    if let Ok(mut value) = serde_json::from_str::<Value>(text)
-        && (!exact || skeleton(text) == skeleton(&value.to_string()))
-    {
-        redactor.json(&mut value);
-        return Some(("json", value));
+    if let Ok(value) = serde_json::from_str::<Value>(text) {
+        let mut redacted = value.clone();
+        redactor.json(&mut redacted);
+        if redacted != value || redactor.names_field(text) || same(text, &value.to_string()) {
+            return Some(("json", redacted));
+        }
     }
-    Some(("body", redactor.text(text).into()))
+    Some(("body", redactor.loose(text).into()))
 }
 
 /// All but white space and what stands in strings: what a tree loses (a key twice, digits) is missed here.
@@ -314,7 +316,8 @@ fn message(
             let frames: Vec<Value> = frames.iter().map(|frame| event(frame, redactor).into()).collect();
             Some(("sse", Value::from(frames)))
         }
-        None => content(body, redactor, false).filter(|_| !body.is_empty()),
+        // LiteLLM shows a provider's error as it came, white space and all
+        None => content(body, redactor, |text, tree| status < 400 || text == tree).filter(|_| !body.is_empty()),
     };
     if !headers.is_empty() {
         out.insert("headers".into(), headers.into());
@@ -336,7 +339,7 @@ fn frames(body: &[u8]) -> Option<Vec<&str>> {
 fn event(frame: &str, redactor: &Redactor<'_>) -> String {
     let line = |line: &str| {
         let Some(data) = line.strip_prefix("data:") else { return redactor.text(line).into_owned() };
-        let Ok(value) = serde_json::from_str::<Value>(data) else { return redactor.text(line).into_owned() };
+        let Ok(value) = serde_json::from_str::<Value>(data) else { return redactor.loose(line).into_owned() };
         let mut redacted = value.clone();
         redactor.json(&mut redacted);
         if redacted == value && matches!(redactor.text(data), std::borrow::Cow::Borrowed(_)) {

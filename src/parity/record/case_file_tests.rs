@@ -102,7 +102,7 @@ fn a_form_is_read_as_one() {
     taken.headers[2].1 = b"application/x-www-form-urlencoded".to_vec();
     taken.body = part("model=m&client_secret=abc&note=Bearer%20abcdefghijklmnop");
     let request = case_of(&taken, Served::Python(None)).requests.remove(0);
-    assert_eq!(request.body.as_deref(), Some("model=m&client_secret=redacted&note=redacted"));
+    assert_eq!(request.body.as_deref(), Some("model=m&REDACTED&note=redacted"));
 }
 
 #[test]
@@ -161,6 +161,32 @@ fn what_a_tree_cannot_hold_stays_text_and_what_is_no_text_base64() {
     taken.body = part([0xff, 0x00, 0x01]);
     let request = case_of(&taken, Served::Native).requests.remove(0);
     assert_eq!(case::base64(&request.body_base64.unwrap()).unwrap(), [0xff, 0x00, 0x01]);
+}
+
+#[test]
+fn an_error_of_the_provider_keeps_its_white_space_unless_something_is_taken_out() {
+    let mut taken = taken();
+    taken.exchanges[0].status = Some(529);
+    let told = |taken: &Taken, text: &str| {
+        let mut taken = taken.clone();
+        taken.exchanges[0].answer = part(text);
+        case_of(&taken, Served::Native).answers.remove(0)
+    };
+    let spaced = r#"{"error": {"message": "Overloaded"}}"#;
+    assert_eq!(told(&taken, spaced).body.as_deref(), Some(spaced));
+    assert!(told(&taken, r#"{"error":{"message":"Overloaded"}}"#).json.is_some());
+    let secret = told(&taken, r#"{"error": {"message": "Overloaded", "credentials": {"id": 7}}}"#);
+    assert_eq!(secret.json.unwrap()["error"]["credentials"]["id"], 0);
+    taken.exchanges[0].status = Some(200);
+    assert!(told(&taken, spaced).json.is_some());
+}
+
+#[test]
+fn digits_that_a_tree_loses_keep_nothing_that_is_taken_out() {
+    let mut taken = taken();
+    taken.body = part(r#"{"temperature": 1.50, "password": {"of": "Ann"}}"#);
+    let text = text_of(&taken, Served::Native, &Rules::default()).unwrap();
+    assert!(!text.contains("Ann"), "{text}");
 }
 
 #[test]

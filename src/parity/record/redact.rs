@@ -40,6 +40,8 @@ static PARAMETER: LazyLock<Option<Regex>> = LazyLock::new(|| regex(PARAMETERS));
 /// `"name": "value"` in a text that is no whole JSON, also escaped inside another string.
 static PAIR: LazyLock<Option<Regex>> =
     LazyLock::new(|| regex(r#"(\\?")([^"\\]{1,64})(\\?"\s*:\s*\\?")((?:[^"\\]|\\[^"])*)"#));
+/// `"name": ` before anything but a text.
+static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| regex(r#"\\?"([^"\\]{1,64})\\?"\s*:\s*(?:[^"\\\s]|$)"#));
 
 fn is(kind: &LazyLock<Option<Regex>>, name: &str) -> bool {
     kind.as_ref().is_none_or(|kind| kind.is_match(name))
@@ -119,6 +121,17 @@ impl<'a> Redactor<'a> {
         text
     }
 
+    /// Whether a key that is taken out stands there with more than a text as its value: [`Self::text`] does not see that.
+    pub fn names_field(&self, text: &str) -> bool {
+        let field = |pair: Captures<'_>| pair.get(1).is_some_and(|name| self.is_field(name.as_str()));
+        NAME.as_ref().is_none_or(|names| names.captures_iter(text).any(field))
+    }
+
+    /// A text that should have been JSON, perhaps cut: it goes whole where not all of it can be judged.
+    pub fn loose<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.names_field(text) { PLACEHOLDER.into() } else { self.text(text) }
+    }
+
     /// Bytes that are no text.
     pub fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let latin1: String = bytes.iter().map(|byte| char::from(*byte)).collect();
@@ -174,15 +187,22 @@ impl<'a> Redactor<'a> {
         self.text(&whole).into_owned()
     }
 
-    /// A query, or a form: `a=b&c=d`.
-    pub fn pairs(&self, pairs: &str) -> String {
+    /// A form: `a=b&c=d`.
+    pub fn form(&self, form: &str) -> String {
+        // as a query, which the patterns know
+        let query = format!("?{}", self.pairs(form));
+        let text = self.text(&query);
+        text.strip_prefix('?').unwrap_or(&text).to_owned()
+    }
+
+    fn pairs(&self, pairs: &str) -> String {
         let pair = |pair: &str| match pair.split_once('=') {
             Some((name, _)) if self.is_parameter(&decoded(name)) => format!("{}={PLACEHOLDER}", self.spelled(name)),
             Some((name, value)) => format!("{}={}", self.spelled(name), self.spelled(value)),
             None => self.spelled(pair).into_owned(),
         };
         let pairs: Vec<String> = pairs.split('&').map(pair).collect();
-        self.text(&pairs.join("&")).into_owned()
+        pairs.join("&")
     }
 
     fn is_parameter(&self, name: &str) -> bool {

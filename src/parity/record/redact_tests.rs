@@ -18,7 +18,7 @@ fn headers(list: &[(&str, &str)]) -> Headers {
 
 #[test]
 fn the_tables_are_patterns() {
-    for table in [&CREDENTIAL, &FIELD, &PARAMETER, &PAIR] {
+    for table in [&CREDENTIAL, &FIELD, &PARAMETER, &PAIR, &NAME] {
         assert!(table.is_some());
     }
     for name in
@@ -64,12 +64,21 @@ fn the_shape_of_a_body_stays() {
     ] {
         assert_eq!(redactor.target(sent), kept, "{sent}");
     }
-    assert_eq!(
-        redactor.pairs("grant=x&access_token=abc&c=Basic+abcdefghijkl"),
-        "grant=x&access_token=redacted&c=redacted"
-    );
+    assert_eq!(redactor.form("grant=x&access_token=abc&c=Basic+abcdefghijkl"), "grant=x&REDACTED&c=redacted");
     assert_eq!(redactor.text(r#"{"user": "ann", "cut": "#), r#"{"user": "redacted", "cut": "#);
     assert_eq!(redactor.text(r#"{\"user\": \"ann\"}"#), r#"{\"user\": \"redacted\"}"#);
+}
+
+#[test]
+fn what_can_not_be_judged_goes_whole() {
+    let rules = rules();
+    let redactor = Redactor::new(&rules, vec![], std::iter::empty());
+    for cut in [r#"{"a": 1, "user": {"name": "An"#, r#"{"user":["#, r#"{\"user\": 7"#, r#"{"a": 1, "user" : "#] {
+        assert_eq!(redactor.loose(cut), PLACEHOLDER, "{cut}");
+    }
+    for kept in [r#"{"a": {"b": 1"#, "user: {", r#"{"user": "redacted", "#] {
+        assert_eq!(redactor.loose(kept), kept);
+    }
 }
 
 #[test]
