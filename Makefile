@@ -8,11 +8,22 @@ export PATH := $(CACHE)/tools/bin:$(PATH)
 
 BINARY = $(CARGO_TARGET_DIR)/release/litellm-rust
 
-.PHONY: help build demo test lint unit parity evidence tools reference clean
+# the reference that a parity run leaves for the generated requests
+STATE = $(or $(TMPDIR),/tmp)/litellm-rust-state-$(shell pwd | cksum | cut -d' ' -f1)
+# options of the run, of the generated requests after it; the reference is stopped however they end
+DEBUG = "$(CARGO_TARGET_DIR)/debug/litellm-rust"
+suite = status=0; $(DEBUG) parity run --keep --state "$(STATE)" $(1) || status=$$?; \
+  if [ $$status = 0 ]; then python3 parity-tests/tools/generated.py --binary $(DEBUG) --state "$(STATE)" $(2) || status=$$?; fi; \
+  $(DEBUG) parity down --state "$(STATE)"; exit $$status
+
+.PHONY: help openapi build demo test lint unit parity mutants evidence bench bench-docs tools reference clients clean browser
 help:
 	@echo "make demo      build, start the real Python gateway, a provider and the edge; send traffic; compare and time"
 	@echo "make test      formatting, clippy, unit, integration and parity tests"
+	@echo "make bench     the Python gateway, the edge and the bare provider side by side: table, target/bench/result.json, speed.svg (10 minutes)"
 	@echo "make build     the release binary: $(BINARY)"
+	@echo "make openapi   thousands of requests made out of LiteLLM's OpenAPI document, to both sides"
+	@echo "make mutants   build known faults in, one by one, and see the parity suite notice each"
 	@echo "make evidence  run the parity suite with the release binary and renew parity-tests/evidence/"
 
 tools:
@@ -21,6 +32,9 @@ tools:
 reference: tools
 	@tools/ensure-reference.sh
 
+clients: reference
+	@tools/ensure-clients.sh
+
 build: tools
 	cargo build --release --locked
 	@ls -l "$(BINARY)"
@@ -28,24 +42,50 @@ build: tools
 demo: build reference
 	@"$(REFERENCE_VENV)/bin/python" demo/demo.py --binary "$(BINARY)"
 
+# BENCH: options of the tool, see `make bench BENCH=--help`
+bench: build reference
+	cargo build --release --locked --example speed
+	"$(CARGO_TARGET_DIR)/release/examples/speed" "$(BINARY)" $(BENCH)
+
+# writes the last result into README.md and docs/speed.md
+bench-docs: tools
+	cargo build --release --locked --example speed
+	"$(CARGO_TARGET_DIR)/release/examples/speed" --write-docs
+
 lint: tools
 	cargo fmt --all --check
 	cargo clippy --all-targets --locked -- -D warnings
 
-unit: tools
+browser:
+	@tools/ensure-browser.sh
+
+unit: tools browser
 	cargo test --locked
 
-parity: tools reference
+parity: tools reference clients
 	cargo build --locked
-	"$(CARGO_TARGET_DIR)/debug/litellm-rust" parity run --out "$(CACHE)/parity"
+	@$(call suite,--out "$(CACHE)/parity",--targets 150 --openapi 400)
+	"$(REFERENCE_VENV)/bin/python" parity-tests/tools/golden_paths.py --check
 	@for route in $$("$(CARGO_TARGET_DIR)/debug/litellm-rust" routes status --json --routes routes.toml \
 	  | python3 -c 'import json,sys; print(*[r["id"] for r in json.load(sys.stdin)["routes"] if r["mode"] != "python"])'); do \
 	  "$(CARGO_TARGET_DIR)/debug/litellm-rust" parity can-flip $$route || exit 1; done
 
-evidence: build reference
+# thousands of generated requests; SEED=n for others, OPENAPI=n for more
+openapi: tools reference
+	cargo build --locked
+	@$(call suite,--route health_liveliness --no-evidence --out "$(CACHE)/openapi",--targets 1000 --openapi $(or $(OPENAPI),5000) --seed $(or $(SEED),1))
+
+evidence: build reference clients
 	"$(BINARY)" parity run --out "$(CACHE)/parity"
 
-test: lint unit parity
+# every fault that can be built in must turn the suite red; the plain debug binary is put back at once
+mutants: tools reference
+	cargo build --locked --features faults
+	cp "$(CARGO_TARGET_DIR)/debug/litellm-rust" "$(CARGO_TARGET_DIR)/debug/litellm-rust-faults"
+	cargo build --locked
+	"$(CARGO_TARGET_DIR)/debug/litellm-rust-faults" parity mutants --out "$(CACHE)/mutants"
+
+test: lint unit parity mutants
 
 clean:
 	rm -rf "$(CACHE)"

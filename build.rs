@@ -27,7 +27,9 @@ fn main() {
             b = (b ^ u64::from(byte)).wrapping_mul(0x100000001b3).rotate_left(5);
         }
     }
-    println!("cargo::rustc-env=LITELLM_RUST_SOURCE_DIGEST={a:016x}{b:016x}");
+    // a build with faults in it is another program: no evidence of it counts for anything
+    let faults = if std::env::var_os("CARGO_FEATURE_FAULTS").is_some() { "-faults" } else { "" };
+    println!("cargo::rustc-env=LITELLM_RUST_SOURCE_DIGEST={a:016x}{b:016x}{faults}");
 }
 
 fn collect(dir: &Path, into: &mut Vec<PathBuf>) {

@@ -118,6 +118,8 @@ pub enum EdgeError {
     NoPython { route: String, reason: &'static str },
     #[error("the edge is shutting down")]
     Draining,
+    #[error("the edge has as many requests in flight as it takes")]
+    Busy,
     #[error("the request body was not complete")]
     BodyCut,
     #[error("the edge failed while it served this request")]
@@ -129,7 +131,9 @@ impl From<EdgeError> for Failure {
         let (status, retry_after) = match &error {
             EdgeError::Malformed(_) | EdgeError::BodyCut => (StatusCode::BAD_REQUEST, None),
             EdgeError::PythonUnreachable | EdgeError::PythonCut => (StatusCode::BAD_GATEWAY, Some(1)),
-            EdgeError::PythonStarting | EdgeError::Draining => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
+            EdgeError::PythonStarting | EdgeError::Draining | EdgeError::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, Some(1))
+            }
             EdgeError::PythonTimeout => (StatusCode::GATEWAY_TIMEOUT, Some(1)),
             EdgeError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
             EdgeError::NoPython { .. } => (StatusCode::NOT_IMPLEMENTED, None),

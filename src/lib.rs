@@ -6,10 +6,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod auth;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod edge;
 pub mod error;
+pub mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod json;
 pub mod manifest;
 pub mod parity;

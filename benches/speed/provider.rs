@@ -1,35 +1,40 @@
 //! A scripted provider that costs next to nothing: raw sockets, fixed answers. It plays OpenAI, Anthropic and, for
-//! what is passed through, the Python gateway.
+//! `edge-pass`, the Python gateway.
+use std::{sync::Arc, time::Duration};
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-/// Events of a streamed answer, the closing ones not counted.
-pub(crate) const EVENTS: usize = 100;
+use crate::{
+    answer::header,
+    works::{Dialect, EVENTS, text},
+};
 
 /// Answers until the process ends; one thread.
 pub(crate) fn run(port: u16) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let answers = Arc::new(Answers::new());
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
+            let answers = answers.clone();
             tokio::spawn(async move {
-                let _ = serve(stream).await; // a client that leaves is no matter
+                let _ = serve(stream, answers).await; // a client that leaves is no matter
             });
         }
     })
 }
 
-async fn serve(mut stream: TcpStream) -> std::io::Result<()> {
-    let answers = Answers::new();
+async fn serve(mut stream: TcpStream, answers: Arc<Answers>) -> std::io::Result<()> {
     let mut buffer: Vec<u8> = Vec::with_capacity(128 << 10);
     loop {
         let (head, length) = loop {
             if let Some(end) = memchr::memmem::find(&buffer, b"\r\n\r\n") {
-                let length = crate::load::content_length(&buffer[..end]).unwrap_or(0);
+                let length = header(&buffer[..end], "content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
                 if buffer.len() >= end + 4 + length {
                     break (end, end + 4 + length);
                 }
@@ -38,39 +43,36 @@ async fn serve(mut stream: TcpStream) -> std::io::Result<()> {
                 return Ok(());
             }
         };
-        // what decides stands at the start or, once the edge has rewritten the body, at the end
+        // what decides stands near the start or, once a gateway has rewritten the body, near the end
         let first = &buffer[head..length.min(head + 200)];
         let last = &buffer[head.max(length.saturating_sub(300))..length];
-        let messages = buffer.starts_with(b"POST /v1/messages");
         let has = |what: &[u8]| [first, last].iter().any(|part| memchr::memmem::find(part, what).is_some());
-        let (streams, paced) = (has(b"\"stream\":true"), has(b"paced"));
-        buffer.drain(..length);
-        if !streams {
-            stream.write_all(if messages { &answers.message } else { &answers.chat }).await?;
-            continue;
-        }
-        let events = if messages { &answers.message_events } else { &answers.chat_events };
-        if paced {
-            for event in events {
-                stream.write_all(event).await?;
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        let dialect = if buffer.starts_with(b"POST /v1/messages") { Dialect::Messages } else { Dialect::Chat };
+        let stream_asked = has(b"\"stream\":true") || has(b"\"stream\": true");
+        let pieces = answers.pieces(dialect, stream_asked);
+        if stream_asked && has(b"\"paced\"") {
+            for piece in pieces {
+                stream.write_all(piece).await?;
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         } else {
-            stream.write_all(&events.concat()).await?;
+            stream.write_all(&pieces.concat()).await?;
         }
+        buffer.drain(..length);
     }
 }
 
-struct Answers {
-    chat: Vec<u8>,
-    message: Vec<u8>,
+/// The bytes of every answer: head and body, or head, events and end.
+pub(crate) struct Answers {
+    chat: [Vec<u8>; 1],
+    message: [Vec<u8>; 1],
     chat_events: Vec<Vec<u8>>,
     message_events: Vec<Vec<u8>>,
 }
 
 impl Answers {
-    fn new() -> Self {
-        let text = "lorem ipsum dolor sit amet ".repeat(26);
+    pub(crate) fn new() -> Self {
+        let text = text();
         let chat = format!(
             r#"{{"id":"chatcmpl-abc123","object":"chat.completion","created":1700000000,"model":"gpt-4o-2024-08-06","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}","refusal":null}},"logprobs":null,"finish_reason":"stop"}}],"usage":{{"prompt_tokens":200,"completion_tokens":150,"total_tokens":350}},"system_fingerprint":"fp_1"}}"#
         );
@@ -78,10 +80,19 @@ impl Answers {
             r#"{{"id":"msg_01abc","type":"message","role":"assistant","model":"claude-sonnet-4-5-20250929","content":[{{"type":"text","text":"{text}"}}],"stop_reason":"end_turn","stop_sequence":null,"usage":{{"input_tokens":200,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":150}}}}"#
         );
         Self {
-            chat: json(&chat),
-            message: json(&message),
+            chat: [json(&chat)],
+            message: [json(&message)],
             chat_events: chat_events(),
             message_events: message_events(),
+        }
+    }
+
+    pub(crate) fn pieces(&self, dialect: Dialect, stream: bool) -> &[Vec<u8>] {
+        match (dialect, stream) {
+            (Dialect::Chat, false) => &self.chat,
+            (Dialect::Messages, false) => &self.message,
+            (Dialect::Chat, true) => &self.chat_events,
+            (Dialect::Messages, true) => &self.message_events,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! declined to Python before any body byte is read. It must never log a key.
 use crate::{
     config::Snapshot,
+    faults::fault,
     routes::{Decline, Head},
 };
 
@@ -22,8 +23,15 @@ pub fn identify(head: &Head, snapshot: &Snapshot) -> Result<Caller, Decline> {
         return Err(Decline::CustomAuth);
     }
     let key = presented_key(head)?;
+    if fault!(KeyInLog) {
+        tracing::info!(key, "a key");
+    }
     // Python compares str by `secrets.compare_digest`, which refuses non-ASCII
-    if key.is_ascii() && master.matches(key) { Ok(Caller::Master) } else { Err(Decline::VirtualKey) }
+    if key.is_ascii() && (master.matches(key) || fault!(KeyNotChecked)) {
+        Ok(Caller::Master)
+    } else {
+        Err(Decline::VirtualKey)
+    }
 }
 
 /// The key by LiteLLM's precedence. Anything unusual (twice the same header, another scheme) is Python's to judge.

@@ -1,10 +1,14 @@
 //! The command line: one file a subcommand, no logic.
 mod admission;
 pub mod config;
+#[cfg(feature = "faults")]
+mod mutants;
 pub mod options_doc;
 pub mod parity;
+mod record;
 pub mod routes;
 mod serve;
+mod traces;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use super::exit;
+use super::{exit, traces};
 use crate::{
     config::{ConfigDecline, ConfigHandle, Env, Settings, Snapshot},
     edge::{
@@ -14,7 +14,7 @@ use crate::{
     manifest::{ManifestHandle, handle::ALL_PYTHON_ENV},
     routes::{Decline, Services, table::NATIVE_ROUTES},
     secret::Secret,
-    telemetry::{self, LogFormat, Metrics},
+    telemetry::{self, LogFormat, Metrics, history::History},
     upstream,
 };
 
@@ -74,6 +74,9 @@ pub(super) struct Options {
     /// Bytes of all such bodies together
     #[arg(long, env = "LITELLM_EDGE_BODY_BUDGET", default_value_t = 256 << 20, value_name = "BYTES")]
     body_budget: usize,
+    /// Client connections at a time: one more is closed at once; and requests in flight: one more gets a 503
+    #[arg(long, env = "LITELLM_EDGE_MAX_CONNECTIONS", default_value_t = 10_000, value_name = "N")]
+    max_connections: usize,
     /// How long an unused client connection is kept
     #[arg(long, env = "LITELLM_EDGE_CLIENT_IDLE_TIMEOUT", default_value = "75s", value_parser = duration)]
     client_idle_timeout: Duration,
@@ -95,12 +98,26 @@ pub(super) struct Options {
     /// How long requests in flight may go on after SIGTERM
     #[arg(long, env = "LITELLM_EDGE_GRACE_PERIOD", default_value = "30s", value_parser = duration)]
     grace_period: Duration,
+    /// How long idle client connections stay open after the listeners are closed, for a request that is on its way
+    #[arg(long, env = "LITELLM_EDGE_IDLE_LINGER", default_value = "2s", value_parser = duration)]
+    idle_linger: Duration,
+    /// Take the listeners over from the running process, which is sent SIGQUIT for it; needs --upgrade-socket on both
+    #[arg(long, env = "LITELLM_EDGE_UPGRADE", requires = "upgrade_socket")]
+    upgrade: bool,
+    /// Where listeners are handed over from an old process to a new one; in a folder that only the service may write to
+    #[arg(long, env = "LITELLM_EDGE_UPGRADE_SOCKET", value_name = "PATH")]
+    upgrade_socket: Option<PathBuf>,
+    /// How long requests in flight may go on in the old process after a hand-over
+    #[arg(long, env = "LITELLM_EDGE_UPGRADE_GRACE_PERIOD", default_value = "10m", value_parser = duration)]
+    upgrade_grace_period: Duration,
     /// How long the edge still accepts after SIGTERM while /edge/ready is 503
     #[arg(long, env = "LITELLM_EDGE_DRAIN_DELAY", default_value = "0s", value_parser = duration)]
     drain_delay: Duration,
     /// /edge/ready is 503 while Python is down
     #[arg(long, env = "LITELLM_EDGE_STRICT_READY")]
     strict_ready: bool,
+    #[command(flatten)]
+    traces: traces::TraceOptions,
     /// Shape of log lines
     #[arg(long, env = "LITELLM_EDGE_LOG_FORMAT", default_value = "text", value_enum)]
     log_format: Format,
@@ -124,13 +141,21 @@ enum Format {
 
 /// Runs until told to stop.
 pub(super) fn run(options: Options) -> u8 {
+    run_with(options, |_, _, _| Ok(()))
+}
+
+/// As [`run`], with what else is to be plugged in.
+pub(super) fn run_with(
+    options: Options,
+    plug: impl FnOnce(&mut Hooks, &Arc<Services>, &ConfigHandle) -> Result<()>,
+) -> u8 {
     let format = match options.log_format {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
     };
     telemetry::init(format, &options.log);
     telemetry::hush_panics();
-    match serve(options) {
+    match serve(options, plug) {
         Ok(()) => exit::OK,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the edge does not start");
@@ -139,23 +164,32 @@ pub(super) fn run(options: Options) -> u8 {
     }
 }
 
-fn serve(mut options: Options) -> Result<()> {
+fn serve(
+    mut options: Options,
+    plug: impl FnOnce(&mut Hooks, &Arc<Services>, &ConfigHandle) -> Result<()>,
+) -> Result<()> {
     let metrics = Metrics::new().context("metrics")?;
     let config = Arc::new(open_config(&options)?);
+    metrics.file_state("config", true);
     let manifest = open_manifest(&options, metrics.clone())?;
     if options.python.is_none()
         && let Some(url) = manifest.as_ref().and_then(|manifest| manifest.load().file.python_url.clone())
     {
         options.python = Some(url.parse().context("routes.toml: python.url")?);
     }
-    let services =
-        Arc::new(Services { upstream: upstream::Client::new(), metrics: metrics.clone(), health: Arc::default() });
-    let hooks = hooks(&config, manifest.as_ref(), &metrics);
+    let services = Arc::new(Services {
+        upstream: upstream::Client::watched(&metrics),
+        metrics: metrics.clone(),
+        health: Arc::default(),
+    });
+    let mut hooks = hooks(&config, manifest.as_ref(), &metrics);
+    let tracer = traces::open(&options.traces, &metrics, &mut hooks);
+    plug(&mut hooks, &services, &config)?;
     let decider: Arc<dyn Decider> = match manifest {
         Some(manifest) => Arc::new(manifest),
         None => Arc::new(AllPython),
     };
-    let edge = Edge::new(edge_config(options), config.shared(), services, decider, hooks);
+    let edge = Edge::new(EdgeConfig { tracer, ..edge_config(options) }, config.shared(), services, decider, hooks);
     edge::run(edge, Signals::Process)?;
     Ok(())
 }
@@ -219,6 +253,8 @@ fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics:
             }
         })
     }));
+    let state = config.clone();
+    let refused: edge::ConfigRefused = Arc::new(move || state.last_error().map(|error| error.to_string()));
     if let Some(manifest) = manifest {
         let by_signal = manifest.clone();
         hooks.reload.push(Box::new(move || {
@@ -230,25 +266,25 @@ fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics:
             let watched = watched.clone();
             Box::pin(async move { watched.watch(WATCH_EVERY).await })
         }));
-        let config = config.clone();
-        let refused = move || config.last_error().map(|error| error.to_string());
-        hooks.admin.extend(edge::manifest_pages(manifest, Arc::new(refused)));
+        hooks.admin.extend(edge::manifest_pages(manifest, refused.clone()));
     }
+    let history = Arc::<History>::default();
+    hooks.admin.extend(edge::status_pages(manifest, history.clone(), refused));
+    let metrics = metrics.clone();
+    hooks.background.push(Box::new(move || {
+        let (history, metrics) = (history.clone(), metrics.clone());
+        Box::pin(async move { history.run(&metrics).await })
+    }));
     hooks
 }
 
 fn reload_config(config: &ConfigHandle, metrics: &Metrics) {
-    let result = match config.reload() {
-        Ok(snapshot) => {
-            tracing::info!(digest = %snapshot.digest, "config.yaml reloaded");
-            "ok"
-        }
-        Err(error) => {
-            tracing::error!(%error, "config.yaml refused, the last good one stays in force");
-            "refused"
-        }
-    };
-    metrics.reloads.with_label_values(&["config", result]).inc();
+    let result = config.reload();
+    match &result {
+        Ok(snapshot) => tracing::info!(digest = %snapshot.digest, "config.yaml reloaded"),
+        Err(error) => tracing::error!(%error, "config.yaml refused, the last good one stays in force"),
+    }
+    metrics.reloaded("config", result.is_ok());
 }
 
 /// The edge's own options; nothing of config.yaml is in it.
@@ -273,6 +309,7 @@ fn edge_config(options: Options) -> EdgeConfig {
         },
         max_native_body: options.max_native_body,
         body_budget: options.body_budget,
+        max_connections: options.max_connections,
         client_idle_timeout: options.client_idle_timeout,
         client_head_timeout: options.client_head_timeout,
         client_read_timeout: options.client_read_timeout,
@@ -281,6 +318,10 @@ fn edge_config(options: Options) -> EdgeConfig {
         threads: options.threads.unwrap_or(defaults.threads),
         grace_period: options.grace_period,
         drain_delay: options.drain_delay,
+        idle_linger: options.idle_linger,
+        upgrade: options.upgrade,
+        upgrade_socket: options.upgrade_socket,
+        upgrade_grace_period: options.upgrade_grace_period,
         strict_ready: options.strict_ready,
         ..defaults
     }

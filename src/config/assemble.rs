@@ -30,6 +30,10 @@ struct Assembly<'a> {
 /// A variable, what it makes calls decline with, and for which texts.
 type Variable = (&'static str, Decline, fn(&str) -> bool);
 
+/// Prefixes that Python strips from request paths (proxy/utils.py `get_server_root_path`, proxy/middleware/
+/// per_request_root_path_middleware.py).
+const ROOT_PATHS: &[&str] = &["SERVER_ROOT_PATH", "SERVER_ROOT_PATHS"];
+
 /// Variables that change how LiteLLM serves, and when they do.
 const VARIABLES: &[Variable] = &[
     ("STORE_MODEL_IN_DB", Decline::ModelsInDatabase, truth),
@@ -96,9 +100,10 @@ pub(super) fn snapshot(
         let place = Node { value: Value::Null, line: *line, file: 0 };
         this.report.add(path.clone(), Some(&place), Verdict::NoBearing, "its environment variable is not set: null");
     }
-    for name in ["DATABASE_URL", "LITELLM_MASTER_KEY", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "SERVER_ROOT_PATH"] {
+    for name in ["DATABASE_URL", "LITELLM_MASTER_KEY", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"].iter().chain(ROOT_PATHS)
+    {
         // whether it is there, never what it holds
-        digest.update([u8::from(env.contains_key(name))]);
+        digest.update([u8::from(env.contains_key(*name))]);
     }
     let aliases: HashSet<String> = router
         .get("model_group_alias")
@@ -113,7 +118,11 @@ pub(super) fn snapshot(
             key_header_name: text(&general, "litellm_key_header_name").filter(|name| !name.is_empty()),
             metrics_auth: litellm.get("require_auth_for_metrics_endpoint").is_none_or(|node| node.value.truthy()),
             python_metrics: mentions(&litellm, "prometheus"),
-            root_path: env.get("SERVER_ROOT_PATH").filter(|path| !path.is_empty() && *path != "/").cloned(),
+            root_path: ROOT_PATHS
+                .iter()
+                .filter_map(|name| env.get(*name))
+                .find(|path| !path.trim().is_empty() && *path != "/")
+                .cloned(),
             has_database: database_url.is_some() || parts.iter().all(|name| env.contains_key(*name)),
             call_id_in_error_body: general.get("include_call_id_in_error_body").is_some_and(|node| node.value.truthy()),
             // a bool, or Python's `str_to_bool` of a text

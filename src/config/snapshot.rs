@@ -162,7 +162,7 @@ pub struct Settings {
     pub metrics_auth: bool,
     /// Python serves its own `/metrics` (`callbacks: [prometheus]`)
     pub python_metrics: bool,
-    /// environment `SERVER_ROOT_PATH` or `general_settings` root path
+    /// environment `SERVER_ROOT_PATH` (one prefix) or `SERVER_ROOT_PATHS` (a list of them): Python strips them from paths
     pub root_path: Option<String>,
     /// `general_settings.database_url` or `DATABASE_URL` is set
     pub has_database: bool,

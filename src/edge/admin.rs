@@ -1,12 +1,12 @@
-//! `/edge/*`: what the edge says about itself. Never goes to Python. `live` and `ready` are open, everything else needs
-//! the master key.
+//! `/edge/*`: what the edge says about itself. Never goes to Python. `live`, `ready` and the empty status page are open,
+//! everything else needs the master key.
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::{health::PythonState, state::Edge};
+use super::{health::PythonState, page, state::Edge};
 use crate::{
     auth,
     error::{Dialect, Failure},
@@ -52,6 +52,8 @@ pub(super) fn answer(head: &Head, body: &[u8], edge: &Edge) -> Reply {
     let reading = head.method == Method::GET || head.method == Method::HEAD;
     match head.path.as_str() {
         "/edge/live" if reading => return json_reply(StatusCode::OK, &json!({ "status": "live" })),
+        // no data is in it, so it needs no key: docs/status.md
+        "/edge" | "/edge/" if reading => return page::reply(),
         "/edge/ready" if reading => return ready(edge, head.query.as_deref() == Some("python=required")),
         _ => {}
     }
@@ -89,6 +91,8 @@ fn ready(edge: &Edge, with_python: bool) -> Reply {
         }),
     };
     let (status, word) = match (draining, python_up) {
+        // a new process answers for this one; whoever asks on a kept connection is told nothing alarming
+        (true, _) if edge.drain.is_handed_over() => (StatusCode::OK, "handed_over"),
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (false, true) => (StatusCode::OK, "ready"),
         (false, false) if with_python || edge.config.strict_ready => (StatusCode::SERVICE_UNAVAILABLE, "python_down"),
@@ -96,7 +100,8 @@ fn ready(edge: &Edge, with_python: bool) -> Reply {
     };
     let body = json!({
         "status": word,
-        "edge": if draining { "draining" } else { "up" },
+        "edge": edge.drain.state(),
+        "pid": std::process::id(),
         "draining": draining,
         "in_flight": edge.drain.in_flight(),
         "source_digest": crate::manifest::digest::SOURCE_DIGEST,

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     admin::{AdminRoute, json_reply, refuse},
     decide::{Caller, Decider, Decision},
+    status::ConfigRefused,
 };
 use crate::manifest::{ManifestHandle, decide::Side, status};
 
@@ -28,10 +29,7 @@ impl Decider for ManifestHandle {
 }
 
 /// `GET /edge/routes` and `POST /edge/switch`. `config_refused`: why config.yaml as it is now is not in force.
-pub fn manifest_pages(
-    manifest: &ManifestHandle,
-    config_refused: Arc<dyn Fn() -> Option<String> + Send + Sync>,
-) -> Vec<AdminRoute> {
+pub fn manifest_pages(manifest: &ManifestHandle, config_refused: ConfigRefused) -> Vec<AdminRoute> {
     let (shown, turned) = (manifest.clone(), manifest.clone());
     vec![
         AdminRoute {

@@ -16,6 +16,11 @@ impl Budget {
         Self(AtomicUsize::new(bytes))
     }
 
+    /// What is left of it.
+    pub(super) fn left(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
     fn take(&self, bytes: usize) -> bool {
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(bytes)).is_ok()
     }
@@ -81,6 +86,11 @@ pub(super) async fn read(
         next = downstream.read_request_body().await?;
     }
     Ok(Read::Whole(all.freeze()))
+}
+
+/// The length the head declares.
+pub(super) fn declared(headers: &http::HeaderMap) -> Option<u64> {
+    headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -68,3 +68,9 @@ impl Decider for AllNative {
         }
     }
 }
+
+/// The caller's key as sent, by LiteLLM's precedence: what a canary is sticky by. Only ever hashed.
+pub(super) fn presented_key(headers: &http::HeaderMap) -> Option<&[u8]> {
+    const NAMES: [&str; 5] = ["x-litellm-api-key", "authorization", "api-key", "x-api-key", "x-goog-api-key"];
+    NAMES.iter().find_map(|name| headers.get(*name)).map(|value| value.as_bytes())
+}

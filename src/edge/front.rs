@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use pingora::{
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
     protocols::{
-        Stream,
+        ALPN, Stream,
         http::{
             ServerSession,
             v2::server::{H2Options, default_h2_options},
@@ -28,16 +28,25 @@ use pingora::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::{phases::Proxy, state::EdgeConfig};
+use super::{phases::Proxy, state::Edge};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What one HTTP/2 stream may have waiting for its client; h2's own 400 KiB are 40 MiB a connection.
+const SEND_BUFFER: usize = 64 << 10;
+/// Streams of one connection that the edge resets for their client's mistakes before it ends the connection; h2's own
+/// bound is 1024. (A client that makes the server reset: "MadeYouReset".)
+const RESETS: usize = 128;
 
 /// Takes new connections and hands them on by what they speak.
 pub(super) struct Front {
     http1: Arc<Spoken>,
     http2: Arc<Spoken>,
+    edge: Arc<Edge>,
     /// how long a connection may stay silent before its first request
     patience: Duration,
+    /// the log has said that there are `--max-connections`
+    full_said: AtomicBool,
 }
 
 /// The one proxy, told beforehand what is spoken.
@@ -67,8 +76,9 @@ pub(super) fn head_is_read() {
 }
 
 impl Front {
-    pub(super) fn new(proxy: HttpProxy<Proxy>, options: &HttpServerOptions, config: &EdgeConfig) -> Self {
+    pub(super) fn new(proxy: HttpProxy<Proxy>, options: &HttpServerOptions, edge: Arc<Edge>) -> Self {
         let proxy = Arc::new(proxy);
+        let config = &edge.config;
         let patience = config.client_idle_timeout;
         let limits = Limits {
             head: patience + config.client_head_timeout,
@@ -80,23 +90,46 @@ impl Front {
             options.h2c = h2c;
             Arc::new(Spoken { proxy: proxy.clone(), options, limits })
         };
-        Self { http1: spoken(false), http2: spoken(true), patience }
+        Self { http1: spoken(false), http2: spoken(true), edge, patience, full_said: AtomicBool::new(false) }
     }
 }
 
 #[async_trait]
 impl ServerApp for Front {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _connected = self.edge.drain.connect();
+        let metrics = &self.edge.services.metrics;
+        // each costs memory before its client has shown a key, so only their number bounds it
+        let most = self.edge.config.max_connections;
+        if self.edge.drain.connections() > most {
+            metrics.connections_refused.inc();
+            if !self.full_said.swap(true, Ordering::Relaxed) {
+                tracing::warn!(most, "no more client connections are taken: see --max-connections");
+            }
+            return None;
+        }
+        self.full_said.store(false, Ordering::Relaxed);
         if !(*stream).as_any().is::<l4::stream::Stream>() {
-            return self.http1.process_new(stream, shutdown).await; // TLS: ALPN has said
+            // TLS: ALPN has said
+            match stream.selected_alpn_proto() {
+                Some(ALPN::H2) => metrics.accepted_http2.inc(),
+                _ => metrics.accepted_http1.inc(),
+            }
+            return self.http1.process_new(stream, shutdown).await;
         }
         let mut stream = stream.into_any().downcast::<l4::stream::Stream>().ok()?;
         let http2 = tokio::time::timeout(self.patience, speaks_http2(&mut stream)).await.ok()??;
-        let app = if http2 { &self.http2 } else { &self.http1 };
+        let (app, accepted) = match http2 {
+            true => (&self.http2, &metrics.accepted_http2),
+            false => (&self.http1, &metrics.accepted_http1),
+        };
+        accepted.inc();
         app.process_new(stream, shutdown).await
     }
 
     async fn cleanup(&self) {
+        self.edge.drain.linger(self.edge.config.idle_linger).await;
+        self.edge.drain.lingered();
         self.http1.proxy.http_cleanup().await;
     }
 }
@@ -142,7 +175,10 @@ impl HttpServerApp for Spoken {
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        Some(default_h2_options())
+        // 64 KiB of header fields, 100 streams at a time
+        let mut options = default_h2_options();
+        options.max_send_buffer_size(SEND_BUFFER).max_local_error_reset_streams(Some(RESETS));
+        Some(options)
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {

@@ -4,7 +4,9 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
     os::unix::fs::FileTypeExt,
     path::Path,
-    sync::Arc,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,7 +16,7 @@ use pingora::{
     listeners::{ListenerConfig, tls::TlsSettings},
     protocols::l4::stream::L4BufferSettings,
     proxy::http_proxy,
-    server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, configuration::ServerConf},
+    server::{Fds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, configuration::ServerConf},
     services::{
         background::{BackgroundService, background_service},
         listening::Service,
@@ -29,6 +31,7 @@ use super::{
     front::Front,
     phases::Proxy,
     state::{Edge, TlsFiles},
+    upgrade::{self, Handed, Listeners, UpgradeError},
     version,
 };
 
@@ -46,7 +49,7 @@ const FLUSH: Duration = Duration::from_secs(10);
 /// Who tells the edge to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signals {
-    /// SIGTERM drains, SIGINT stops at once, SIGHUP reloads
+    /// SIGTERM drains, SIGINT stops at once, SIGHUP reloads, SIGQUIT hands over to a new process
     Process,
     /// nobody: an edge inside another program (tests)
     Never,
@@ -59,16 +62,25 @@ pub enum StartError {
     Listen { address: String, source: io::Error },
     #[error("cannot use the certificate or key: {0}")]
     Tls(String),
+    #[error("no upgrade: {0}")]
+    Upgrade(#[from] UpgradeError),
 }
 
 /// Serves until told to stop; after a drain the process exits from within.
 pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
-    check_listeners(&edge)?;
     let config = &edge.config;
+    // last before serving: what is wrong with this process was found by now, and the running one goes on
+    check_files(&edge)?;
+    let received = match config.upgrade {
+        true => Some(upgrade::receive(config.upgrade_socket.as_deref())?),
+        false => None,
+    };
+    check_addresses(&edge, received.as_ref())?;
+    let listeners = Listeners::default();
     let conf = ServerConf {
         threads: config.threads.max(1),
         work_stealing: true,
-        grace_period_seconds: Some((config.grace_period + SPARE).as_secs()),
+        grace_period_seconds: Some((config.grace_period.max(config.upgrade_grace_period) + SPARE).as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: 1024,
         max_retries: 3,
@@ -81,7 +93,7 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     options.keepalive_request_limit = Some(config.keepalive_requests);
     options.h2_idle_timeout = Some(config.client_idle_timeout);
     let proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
-    let front = Front::new(proxy, &options, config);
+    let front = Front::new(proxy, &options, edge.clone());
     let mut service = Service::new("edge".to_owned(), front);
     for address in &config.listen {
         match &config.tls {
@@ -98,31 +110,37 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     if let Some(path) = &config.unix_socket {
         service.add_uds(&path.to_string_lossy(), None);
     }
-    server.add_service(service);
+    let received = received.map(Mutex::new);
+    server.add_service(Handed { service, edge: edge.clone(), listeners: listeners.clone(), received });
     let mut io = background_service("io", Io(edge.clone()));
     io.threads = Some(1);
     server.add_service(io);
 
     raise_file_limit();
     if signals == Signals::Process {
-        survive_early_reloads();
+        survive_early_signals();
     }
     let python = config.python.as_ref().map(ToString::to_string);
     tracing::info!(listen = ?config.listen, unix_socket = ?config.unix_socket, python, "edge starts");
-    server.run(RunArgs { shutdown_signal: Box::new(Watch { edge: edge.clone(), signals }) });
+    server.run(RunArgs { shutdown_signal: Box::new(Watch { edge: edge.clone(), signals, listeners }) });
     clean_up(&edge);
     Ok(())
 }
 
 /// Pingora panics in a thread of its own where it cannot bind; so it is tried first.
-fn check_listeners(edge: &Edge) -> Result<(), StartError> {
-    for address in &edge.config.listen {
+fn check_addresses(edge: &Edge, received: Option<&Fds>) -> Result<(), StartError> {
+    let new = |address: &&String| received.is_none_or(|received| received.get(address).is_none());
+    for address in edge.config.listen.iter().filter(new) {
         let tried = address.to_socket_addrs().and_then(|mut found| match found.next() {
             Some(found) => try_bind(found),
             None => Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no such address")),
         });
         tried.map_err(|source| StartError::Listen { address: address.clone(), source })?;
     }
+    Ok(())
+}
+
+fn check_files(edge: &Edge) -> Result<(), StartError> {
     if let Some(files) = &edge.config.tls {
         check_tls(files).map_err(StartError::Tls)?;
     }
@@ -178,14 +196,21 @@ fn raise_file_limit() {
     }
 }
 
-/// SIGHUP ends a process that has no handler yet: one that is only starting has just read its files anyway.
-#[allow(unsafe_code)] // one call without arguments of ours; there is no safe way in std
-fn survive_early_reloads() {
+/// SIGHUP and SIGQUIT end a process that has no handler yet: one that is only starting has just read its files anyway,
+/// and has nothing to hand over.
+#[allow(unsafe_code)] // calls without arguments of ours; there is no safe way in std
+fn survive_early_signals() {
     // SAFETY: ignoring a signal runs no code of ours; `Watch` replaces it by its handler
-    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    unsafe {
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        libc::signal(libc::SIGQUIT, libc::SIG_IGN);
+    }
 }
 
 fn clean_up(edge: &Edge) {
+    if edge.drain.is_handed_over() {
+        return; // the socket's file is the new process' now
+    }
     if let Some(path) = &edge.config.unix_socket {
         let _ = fs::remove_file(path);
     }
@@ -195,6 +220,28 @@ fn clean_up(edge: &Edge) {
 struct Watch {
     edge: Arc<Edge>,
     signals: Signals,
+    listeners: Listeners,
+}
+
+impl Watch {
+    /// Gives the listeners to a new process; false: that failed, and this one goes on as before.
+    async fn upgrade(&self) -> bool {
+        tracing::info!("upgrade asked for");
+        let result = upgrade::hand_over(&self.edge, &self.listeners).await;
+        let word = if result.is_ok() { "handed_over" } else { "failed" };
+        self.edge.services.metrics.upgrades.with_label_values(&[word]).inc();
+        match result {
+            Ok(pid) => {
+                self.edge.drain.hand_over();
+                tracing::info!(pid, in_flight = self.edge.drain.in_flight(), "a new process serves, draining");
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "no upgrade, this process goes on");
+                false
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -203,15 +250,30 @@ impl ShutdownSignalWatch for Watch {
         let registered = match self.signals {
             Signals::Never => return std::future::pending().await,
             Signals::Process => {
-                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+                let on = |kind| signal(kind).ok();
+                let kinds =
+                    [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()];
+                kinds.map(on)
             }
         };
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = registered else {
+        let [Some(mut terminate), Some(mut interrupt), Some(mut hangup), Some(mut quit)] = registered else {
             tracing::error!("signals cannot be watched: the edge stops only by being killed");
             return std::future::pending().await;
         };
+        let mut upgrading = pin!(OptionFuture(None));
         loop {
             tokio::select! {
+                _ = quit.recv() => {
+                    if upgrading.0.is_none() {
+                        upgrading.0 = Some(Box::pin(self.upgrade()));
+                    }
+                }
+                handed_over = &mut upgrading => {
+                    upgrading.0 = None;
+                    if handed_over {
+                        return ShutdownSignal::GracefulTerminate;
+                    }
+                }
                 _ = hangup.recv() => {
                     tracing::info!("reload asked for");
                     for reload in &self.edge.hooks.reload {
@@ -234,6 +296,20 @@ impl ShutdownSignalWatch for Watch {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Pending while there is none.
+struct OptionFuture<'a>(Option<Pin<Box<dyn Future<Output = bool> + Send + 'a>>>);
+
+impl Future for OptionFuture<'_> {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+        match &mut self.0 {
+            Some(running) => running.as_mut().poll(context),
+            None => Poll::Pending,
         }
     }
 }
@@ -285,6 +361,10 @@ impl BackgroundService for Io {
         if !edge.drain.is_draining() {
             return;
         }
+        let grace = match edge.drain.is_handed_over() {
+            true => edge.config.upgrade_grace_period,
+            false => edge.config.grace_period,
+        };
         let mut interrupt = signal(SignalKind::interrupt()).ok();
         let interrupted = async {
             match &mut interrupt {
@@ -293,7 +373,7 @@ impl BackgroundService for Io {
             }
         };
         tokio::select! {
-            idle = edge.drain.idle(SETTLE, edge.config.grace_period) => match idle {
+            idle = edge.drain.idle(SETTLE, grace) => match idle {
                 true => tracing::info!("drained"),
                 false => tracing::warn!(in_flight = edge.drain.in_flight(), "grace period is over, requests are cut"),
             },

@@ -2,7 +2,7 @@
 //!
 //! A client that leaves before the answer begins does not stop the call: LiteLLM does not either, and the call is
 //! billed. A client that leaves during a stream does: dropping the stream aborts the provider's answer and settles.
-use std::{pin::Pin, task::Poll};
+use std::{pin::Pin, task::Poll, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use pingora::{Error, ErrorType, proxy::Session};
@@ -14,9 +14,11 @@ use super::{
     state::Edge,
 };
 use crate::{
+    capture,
     error::{EdgeError, Failure},
+    faults::{self, fault},
     routes::{CallLog, EventStream, Execution, Reply, ReplyBody},
-    telemetry::access_log::Side,
+    telemetry::{access_log::Side, metrics::AbortedBy},
 };
 
 /// Drives `execution` and answers. `Err` is for the client's connection only; it is never an occasion for Python.
@@ -27,13 +29,19 @@ pub(super) async fn run(
     execution: Execution,
 ) -> pingora::Result<()> {
     ctx.record.side = Side::Native;
+    let execution: Execution = match ctx.tap.clone() {
+        Some(tap) => Box::pin(capture::scope(tap, execution)),
+        None => execution,
+    };
     let mut execution = guarded(execution);
     let mut watch = Watch::default();
     let reply = tokio::select! {
         biased;
         reply = &mut execution => reply,
         gone = watch.left(session) => {
-            finish_alone(edge, ctx, execution);
+            if !fault!(CallAborted) {
+                finish_alone(edge, ctx, execution);
+            }
             return Err(gone);
         }
     };
@@ -53,22 +61,37 @@ pub(super) async fn write(
     side: Side,
 ) -> pingora::Result<()> {
     ctx.record.call = reply.log;
+    if let Some(tap) = &ctx.tap {
+        let headers = reply.headers.iter().map(|(name, value)| (name.to_string(), value.clone().into_bytes()));
+        tap.answer_head(reply.status, headers.collect());
+        if let ReplyBody::Full(body) = &reply.body {
+            tap.answer(body);
+        }
+    }
+    ctx.record.first_byte = Some(Instant::now());
     match reply.body {
         ReplyBody::Full(body) => reply::full(session, reply.status, reply.headers, body, side).await,
-        ReplyBody::Stream(mut stream) => {
+        ReplyBody::Stream(stream) => {
+            let mut stream = faults::stream(stream);
             let head = reply::head(reply.status, reply.headers, Framing::Chunked, "Origin", false, side)?;
             let written = match session.downstream_session.write_response_header(head).await {
-                Ok(()) => forward(session, watch, &mut *stream).await,
+                Ok(()) => forward(session, watch, &mut *stream, ctx.tap.as_ref()).await,
                 Err(error) => Err(error.into_down()),
             };
             // read before the drop, whatever happened: what is known so far is what the log line says
             ctx.record.call = known(&*stream);
+            faults::after(stream);
             written
         }
     }
 }
 
-async fn forward(session: &mut Session, mut watch: Watch, stream: &mut dyn EventStream) -> pingora::Result<()> {
+async fn forward(
+    session: &mut Session,
+    mut watch: Watch,
+    stream: &mut dyn EventStream,
+    tap: Option<&capture::Tap>,
+) -> pingora::Result<()> {
     loop {
         let events = tokio::select! {
             biased;
@@ -80,6 +103,9 @@ async fn forward(session: &mut Session, mut watch: Watch, stream: &mut dyn Event
             Some(events) => gather(events, stream).await,
             None => (Bytes::new(), Rest::End),
         };
+        if let Some(tap) = tap {
+            tap.answer(&events);
+        }
         let downstream = &mut session.downstream_session;
         if !events.is_empty() {
             downstream.write_response_body(events, false).await.map_err(|error| error.into_down())?;
@@ -159,6 +185,7 @@ fn finish_alone(edge: &Edge, ctx: &mut Ctx, execution: Guarded<Execution>) {
             }
         };
         record.client_gone = true;
+        record.aborted = Some(AbortedBy::Client);
         record.finish(super::phases::CLIENT_GONE, &services.metrics);
         drop((in_flight, held));
     });

@@ -5,8 +5,9 @@
 //! - hop-by-hop headers and those that `Connection` names are dropped; `Connection: keep-alive|close` is the edge's own
 //! - headers of the same name are moved together, behind the first of them; the last header takes the place of a dropped one
 //! - `Date` of an answer is the edge's; an answer without length becomes chunked; trailers are dropped
-//! - a fragment (`#...`) in the target is dropped; from h2, header names are lower-case and `:authority` becomes `Host`
+//! - from h2, header names are lower-case and `:authority` becomes `Host`
 //! - `x-litellm-edge` is stripped from requests and set on answers
+//! - where the operator wants traces: `traceparent` names the edge's span, and `tracestate` goes where it was invalid
 //! - `X-Forwarded-*` by [`ForwardedHeaders`]
 //!
 //! A request whose pooled connection breaks before anything was answered: an idempotent one is sent again by Pingora.
@@ -18,13 +19,21 @@
 //! is rare to begin with: it happens when Python restarts.
 use std::net::IpAddr;
 
-use http::{HeaderValue, header};
-use pingora::{Error, ErrorSource, ErrorType, http::RequestHeader, proxy::Session};
+use http::{HeaderValue, StatusCode, header};
+use pingora::{
+    Error, ErrorSource, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+};
 
 use super::state::{Edge, ForwardedHeaders};
-use crate::error::EdgeError;
+use crate::{
+    error::EdgeError,
+    telemetry::trace::{Trace, Tracer},
+};
 
 pub(super) const EDGE_HEADER: &str = "x-litellm-edge";
+const TRACEPARENT: &str = "traceparent";
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 const FORWARDED_HOST: &str = "x-forwarded-host";
@@ -61,6 +70,28 @@ pub(super) fn adapt_request(edge: &Edge, session: &Session, request: &mut Reques
         request.insert_header(FORWARDED_HOST, host)?;
     }
     Ok(())
+}
+
+/// Refuses an answer of Python's that a client could not read alike: a switch of protocols nobody asked for (what follows
+/// would be anything, and an error page in the middle of it), and a coding whose end only Python knows.
+pub(super) fn sound(response: &ResponseHeader, upgrade_asked: bool) -> pingora::Result<()> {
+    let unasked = response.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade_asked;
+    let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if unasked || codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, "an answer that cannot be passed on").into_up());
+    }
+    Ok(())
+}
+
+/// Begins the request's trace, and makes it what Python is told. A provider called natively is never told: LiteLLM does
+/// not either.
+pub(super) fn begin_trace(tracer: &Tracer, request: &mut RequestHeader) -> pingora::Result<Box<Trace>> {
+    let trace = tracer.begin(request.headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes));
+    request.insert_header(TRACEPARENT, trace.for_python().header())?;
+    if !trace.continues() {
+        request.remove_header("tracestate"); // it belongs to a trace that is not continued
+    }
+    Ok(Box::new(trace))
 }
 
 /// The client's address; `None` on a Unix socket.

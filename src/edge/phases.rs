@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -18,15 +18,20 @@ use pingora::{
 
 use super::{
     admin, body,
-    decide::{Caller, Decision, UNLISTED},
+    decide::{self, Caller, Decision, UNLISTED},
     drain::InFlight,
-    front, guard, hygiene, native, passthrough, replay, reply,
+    front, guard, hygiene, native, passthrough, record, replay, reply,
     state::Edge,
 };
 use crate::{
+    capture::Tap,
     error::{EdgeError, Failure},
+    faults::fault,
     routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
-    telemetry::access_log::{Label, Record, Side},
+    telemetry::{
+        access_log::{Label, Record, Side},
+        metrics::AbortedBy,
+    },
 };
 
 /// The log's status where the client left before an answer began (nginx's word for it).
@@ -44,6 +49,8 @@ pub(super) struct Ctx {
     /// the record was handed on: somebody else logs
     detached: bool,
     gauge: Option<Gauge>,
+    /// where a copy goes while traffic is recorded
+    pub(super) tap: Option<Tap>,
     /// when the connection to Python was taken, for [`passthrough`]'s rule on broken ones
     connected: Option<Instant>,
 }
@@ -77,7 +84,11 @@ fn blank(started: Instant) -> Record {
         decline: None,
         client_gone: false,
         python_error: None,
+        first_byte: None,
+        aborted: None,
+        bytes: (0, 0),
         call: CallLog::default(),
+        trace: None,
     }
 }
 
@@ -101,10 +112,12 @@ impl Proxy {
             Decision::Python { route, reason } => {
                 ctx.record.route = Label::Named(route);
                 ctx.record.reason = Some(reason);
+                record::begin(&self.0, session, ctx);
                 Ok(Way::Through)
             }
             Decision::Native { route, params, policy } => {
                 ctx.record.route = Label::Fixed(route.id);
+                record::begin(&self.0, session, ctx);
                 self.admit(session, ctx, query, route, params, policy).await
             }
         }
@@ -142,7 +155,7 @@ impl Proxy {
             return Ok(Way::Through);
         }
         let body = if route.needs_body && !session.is_body_empty() {
-            let declared = match content_length(&head.headers) {
+            let declared = match body::declared(&head.headers) {
                 Some(length) if length > edge.config.max_native_body as u64 => {
                     self.decline(ctx, route, Decline::BodyTooLarge);
                     return Ok(Way::Through);
@@ -164,8 +177,14 @@ impl Proxy {
             };
             ctx.held = Some(held);
             match read {
-                body::Read::Whole(body) => body,
+                body::Read::Whole(body) => {
+                    if let Some(tap) = &ctx.tap {
+                        tap.body(&body);
+                    }
+                    body
+                }
                 body::Read::Over(prefix) => {
+                    ctx.tap = None;
                     self.decline(ctx, route, Decline::BodyTooLarge);
                     return Ok(Way::Replay(replay::Body::Rest(prefix)));
                 }
@@ -196,12 +215,15 @@ impl Proxy {
 
     fn decline(&self, ctx: &mut Ctx, route: &'static NativeRoute, reason: Decline) {
         ctx.record.decline = Some(reason);
-        self.0.services.metrics.declines.with_label_values(&[route.id, reason.as_str()]).inc();
+        if !fault!(DeclineNotCounted) {
+            let metrics = &self.0.services.metrics;
+            metrics.route(route.id).declined(metrics, reason);
+        }
         self.0.decider.declined(route, reason);
     }
 
     fn count_in(&self, ctx: &mut Ctx, side: Side) {
-        let gauge = self.0.services.metrics.in_flight.with_label_values(&[side.as_str()]);
+        let gauge = self.0.services.metrics.in_flight(side).clone();
         gauge.inc();
         ctx.gauge = Some(Gauge(gauge));
     }
@@ -229,9 +251,10 @@ impl Proxy {
         let request = session.req_header();
         let target = hygiene::target(request.raw_path());
         let (path, query, matchable) = (target.path.into_owned(), target.query.map(str::to_owned), target.matchable);
-        let checked = hygiene::check(request.version, &request.method, &request.headers, || {
-            session.as_http1().map(|h1| h1.get_headers_raw_bytes())
-        });
+        let authority = request.uri.authority().map(http::uri::Authority::as_str);
+        let raw_head = || session.as_http1().map(|h1| h1.get_headers_raw_bytes());
+        let checked =
+            hygiene::check(request.version, &request.method, request.raw_path(), authority, &request.headers, raw_head);
         ctx.record.method = request.method.clone();
         ctx.record.path = path;
         if let Err(what) = checked {
@@ -266,10 +289,19 @@ impl Proxy {
             native::write(session, ctx, native::Watch::default(), reply, Side::Edge).await?;
             return Ok(true);
         }
+        // an HTTP/1.1 connection has one request in flight; one of HTTP/2 must not have a hundred times its share of memory
+        if edge.drain.in_flight() > edge.config.max_connections {
+            session.set_keepalive(None);
+            self.refuse(session, ctx, EdgeError::Busy).await?;
+            return Ok(true);
+        }
+        if let Some(tracer) = &edge.config.tracer {
+            ctx.record.trace = Some(passthrough::begin_trace(tracer, session.req_header_mut())?);
+        }
         let way = if matchable && !session.is_upgrade_req() {
             let request = session.req_header();
             let caller = Caller {
-                key: presented_key(&request.headers),
+                key: decide::presented_key(&request.headers),
                 ip: passthrough::client_ip(session),
                 random: fastrand::u64(..),
             };
@@ -293,7 +325,11 @@ impl Proxy {
         }
         self.count_in(ctx, Side::Python);
         match way {
-            Way::Replay(body) => replay::run(edge, session, body).await.map(|()| true),
+            Way::Replay(body) => {
+                let metrics = &edge.services.metrics;
+                metrics.route(&ctx.record.route).replayed(metrics);
+                replay::run(edge, session, ctx, body).await.map(|()| true)
+            }
             Way::Through | Way::Native(_) => Ok(false),
         }
     }
@@ -311,6 +347,7 @@ impl ProxyHttp for Proxy {
             held: None,
             detached: false,
             gauge: None,
+            tap: None,
             connected: None,
         }
     }
@@ -355,8 +392,11 @@ impl ProxyHttp for Proxy {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        _: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> pingora::Result<()> {
+        if let (Some(tap), Some(piece)) = (&ctx.tap, &body) {
+            tap.body(piece);
+        }
         // cloudflare/pingora#935: an empty last piece would be written as a second end of the chunked body
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
@@ -366,14 +406,37 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> pingora::Result<()> {
+        passthrough::sound(response, session.is_upgrade_req())?;
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        if let Some(tap) = &ctx.tap {
+            tap.python_head(response.status, &response.headers);
+        }
+        ctx.record.first_byte = Some(Instant::now());
+        if response.status == StatusCode::INTERNAL_SERVER_ERROR
+            && let Some(python) = &self.0.python
+        {
+            python.distrust_pooled();
+        }
         response.insert_header(passthrough::EDGE_HEADER, "python")
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<Option<std::time::Duration>> {
+        if let (Some(tap), Some(piece)) = (&ctx.tap, body) {
+            tap.answer(piece);
+        }
+        Ok(None)
     }
 
     fn error_while_proxy(
@@ -389,6 +452,10 @@ impl ProxyHttp for Proxy {
         let soon = || ctx.connected.is_some_and(|at| at.elapsed() <= self.0.config.stale_window);
         let again = reused && broken && replayable && (session.req_header().method.is_idempotent() || soon());
         error.set_retry(again);
+        if again {
+            let metrics = &self.0.services.metrics;
+            metrics.route(&ctx.record.route).resent(metrics);
+        }
         error
     }
 
@@ -399,6 +466,7 @@ impl ProxyHttp for Proxy {
         }
         let Some(failure) = passthrough::classify(&self.0, error) else {
             ctx.record.client_gone = true;
+            ctx.record.aborted = Some(AbortedBy::Client);
             tracing::debug!(%error, route = &*ctx.record.route, "client left");
             return failed;
         };
@@ -409,6 +477,7 @@ impl ProxyHttp for Proxy {
             tracing::warn!(kind, cause = %error.etype().as_str(), route = &*ctx.record.route, "python gateway failed");
         }
         if session.response_written().is_some_and(|head| !head.status.is_informational()) {
+            ctx.record.aborted = Some(AbortedBy::Origin);
             return failed; // cut where Python cut
         }
         let code = Failure::from(failure.clone()).status.as_u16();
@@ -428,22 +497,17 @@ impl ProxyHttp for Proxy {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
         ctx.gauge = None;
         if ctx.detached {
             return;
         }
         let status = session.response_written().map_or(CLIENT_GONE, |head| head.status.as_u16());
+        let downstream = &session.downstream_session;
+        ctx.record.bytes = (downstream.body_bytes_read(), downstream.body_bytes_sent());
         ctx.record.finish(status, &self.0.services.metrics);
+        if error.is_none() {
+            record::finish(&self.0, ctx);
+        }
     }
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The caller's key as sent, by LiteLLM's precedence: what a canary is sticky by. Only ever hashed.
-fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
-    const NAMES: [&str; 5] = ["x-litellm-api-key", "authorization", "api-key", "x-api-key", "x-goog-api-key"];
-    NAMES.iter().find_map(|name| headers.get(*name)).map(|value| value.as_bytes())
 }

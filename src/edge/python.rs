@@ -1,5 +1,14 @@
 //! Where the Python gateway is, and how Pingora is told to talk to it.
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use pingora::{
@@ -71,6 +80,8 @@ pub struct PythonTarget {
     pub address: PythonAddress,
     peers: ArcSwapOption<Peers>,
     options: PeerTimes,
+    /// from 2 (1 is for upgrades): pooled connections of an earlier era are not taken again, see [`Self::distrust_pooled`]
+    era: AtomicU64,
 }
 
 /// The templates of the two kinds of connections to Python.
@@ -103,7 +114,7 @@ impl PythonTarget {
             read: config.python_timeout,
             idle: config.python_idle_timeout,
         };
-        let target = Self { address, peers: ArcSwapOption::empty(), options };
+        let target = Self { address, peers: ArcSwapOption::empty(), options, era: AtomicU64::new(2) };
         match &target.address {
             PythonAddress::Unix(path) => target.set(Resolved::Unix(path.clone())),
             PythonAddress::Tcp { host, port } => {
@@ -149,7 +160,19 @@ impl PythonTarget {
     pub(super) fn peer(&self, upgrade: bool) -> Option<Box<HttpPeer>> {
         let peers = self.peers.load();
         let peers = peers.as_ref()?;
-        Some(Box::new(if upgrade { peers.upgrade.clone() } else { peers.plain.clone() }))
+        let mut peer = if upgrade { peers.upgrade.clone() } else { peers.plain.clone() };
+        if !upgrade {
+            peer.group_key = self.era.load(Ordering::Relaxed);
+        }
+        Some(Box::new(peer))
+    }
+
+    /// To be called for every 500. When an exception has left the application, uvicorn answers 500 like any other, logs
+    /// the traceback, and only then closes the connection, without having said `Connection: close`. The next request
+    /// on it, perhaps another client's, would be lost. Which connection it was cannot be told to the pool, so none of
+    /// them is taken again; they end by their idle time.
+    pub(super) fn distrust_pooled(&self) {
+        self.era.fetch_add(1, Ordering::Relaxed);
     }
 
     fn set(&self, resolved: Resolved) {

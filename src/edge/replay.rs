@@ -4,8 +4,10 @@
 //! and never a second try), spoken by the same HTTP/1 code as the pass-through, so that header names keep their case
 //! and raw bytes stay raw. Differs from the pass-through in that `Expect` is dropped (the edge has said 100 already).
 //! It must never be entered once an execution has begun.
+use std::time::Instant;
+
 use bytes::Bytes;
-use http::{HeaderName, Version, header};
+use http::{HeaderName, StatusCode, Version, header};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -18,10 +20,14 @@ use pingora::{
 
 use super::{
     native::Watch,
-    passthrough::{EDGE_HEADER, adapt_request},
+    passthrough::{EDGE_HEADER, adapt_request, sound},
+    phases::Ctx,
     state::Edge,
     tunnel::{Opened, open},
 };
+use crate::capture::Tap;
+
+use crate::faults;
 
 /// A body is handed on in pieces of this size, so that an early answer is noticed in between.
 const PIECE: usize = 64 << 10;
@@ -35,7 +41,7 @@ pub(super) enum Body {
 }
 
 /// Sends the request and streams the answer back. An error before the answer's head is the caller's to answer.
-pub(super) async fn run(edge: &Edge, session: &mut Session, body: Body) -> pingora::Result<()> {
+pub(super) async fn run(edge: &Edge, session: &mut Session, ctx: &mut Ctx, body: Body) -> pingora::Result<()> {
     let to = edge.python.as_ref().and_then(super::python::PythonTarget::resolved);
     let Some(to) = to else { return Err(Error::explain(ErrorType::ConnectRefused, "python has no address").into_up()) };
     let request = request(edge, session)?;
@@ -57,7 +63,11 @@ pub(super) async fn run(edge: &Edge, session: &mut Session, body: Body) -> pingo
                 let task = task.map_err(|error| error.into_up())?;
                 let (task, end) = answer(session, task)?;
                 if let Some(task) = task {
+                    if !answered {
+                        ctx.record.first_byte = Some(Instant::now());
+                    }
                     answered = true;
+                    copy(ctx.tap.as_ref(), &task);
                     session.write_response_tasks(vec![task]).await.map_err(|error| error.into_down())?;
                 }
                 if end {
@@ -82,6 +92,14 @@ pub(super) async fn run(edge: &Edge, session: &mut Session, body: Body) -> pingo
                 }
             }
         }
+    }
+}
+
+fn copy(tap: Option<&Tap>, task: &HttpTask) {
+    match (tap, task) {
+        (Some(tap), HttpTask::Header(head, _)) => tap.python_head(head.status, &head.headers),
+        (Some(tap), HttpTask::Body(Some(piece), _)) => tap.answer(piece),
+        _ => {}
     }
 }
 
@@ -147,8 +165,13 @@ const HOP_BY_HOP: [&str; 11] = [
 /// One piece of the answer as the pass-through would hand it on, and whether it was the last.
 fn answer(session: &Session, task: HttpTask) -> pingora::Result<(Option<HttpTask>, bool)> {
     Ok(match task {
-        HttpTask::Header(head, _) if head.status.is_informational() => (None, false),
+        HttpTask::Header(head, _)
+            if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS =>
+        {
+            (None, false)
+        }
         HttpTask::Header(mut head, end) => {
+            sound(&head, false)?; // a WebSocket's handshake is never replayed
             mark(session, &mut head, end)?;
             (Some(HttpTask::Header(head, end)), end)
         }
@@ -181,7 +204,7 @@ struct Source {
 impl Source {
     fn new(body: Body) -> Self {
         match body {
-            Body::Whole(read) => Self { read, more: false, sent: false },
+            Body::Whole(read) => Self { read: faults::replayed(read), more: false, sent: false },
             Body::Rest(read) => Self { read, more: true, sent: false },
         }
     }

@@ -8,6 +8,7 @@ use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 
 use crate::{
     error::{Dialect, Failure, anthropic_type},
+    faults::fault,
     routes::{CallLog, Reply, ReplyBody},
     telemetry::access_log::Side,
 };
@@ -101,7 +102,7 @@ pub(super) async fn full(
         && !has("content-encoding")
         && !has("etag")
         && transformable();
-    let gzip = negotiable && accepts_gzip(&session.req_header().headers);
+    let gzip = negotiable && !fault!(NotCompressed) && accepts_gzip(&session.req_header().headers);
     let body = if gzip { compress(body).await? } else { body };
     let vary = if negotiable { "Origin, Accept-Encoding" } else { "Origin" };
     let head = head(status, headers, Framing::Length(body.len()), vary, gzip, side)?;

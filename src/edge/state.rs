@@ -11,7 +11,7 @@ use super::{
     health::PythonHealth,
     python::{PythonAddress, PythonTarget},
 };
-use crate::{config::Snapshot, routes::Services};
+use crate::{config::Snapshot, routes::Services, telemetry::trace::Tracer};
 
 /// What happens to `X-Forwarded-*` on the way to Python.
 ///
@@ -62,6 +62,8 @@ pub struct EdgeConfig {
     pub max_native_body: usize,
     /// bytes of all such bodies together; beyond it candidates go to Python unread
     pub body_budget: usize,
+    /// client connections at a time, one more is closed at once; and requests in flight, one more gets a 503
+    pub max_connections: usize,
     /// how long an unused client connection is kept
     pub client_idle_timeout: Duration,
     /// the longest wait for a request's head, besides `client_idle_timeout` for its first byte
@@ -78,10 +80,20 @@ pub struct EdgeConfig {
     pub threads: usize,
     /// how long in-flight requests may go on after SIGTERM
     pub grace_period: Duration,
+    /// how long after a hand-over of the listeners to a new process
+    pub upgrade_grace_period: Duration,
+    /// how long idle connections stay open after the listeners are closed
+    pub idle_linger: Duration,
+    /// where listeners are handed over
+    pub upgrade_socket: Option<PathBuf>,
+    /// take the listeners over from the running process
+    pub upgrade: bool,
     /// how long the edge still accepts after SIGTERM, readiness being 503
     pub drain_delay: Duration,
     /// `/edge/ready` is 503 while Python is down
     pub strict_ready: bool,
+    /// `None`: no traces, and `traceparent` passes as it came
+    pub tracer: Option<Tracer>,
 }
 
 impl Default for EdgeConfig {
@@ -101,6 +113,7 @@ impl Default for EdgeConfig {
             forwarded: ForwardedHeaders::default(),
             max_native_body: 32 << 20,
             body_budget: 256 << 20,
+            max_connections: 10_000,
             client_idle_timeout: Duration::from_secs(75),
             client_head_timeout: Duration::from_secs(30),
             client_read_timeout: Duration::from_secs(60),
@@ -109,8 +122,13 @@ impl Default for EdgeConfig {
             keepalive_requests: 100_000,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             grace_period: Duration::from_secs(30),
+            upgrade_grace_period: Duration::from_secs(600),
+            idle_linger: Duration::from_secs(2),
+            upgrade_socket: None,
+            upgrade: false,
             drain_delay: Duration::ZERO,
             strict_ready: false,
+            tracer: None,
         }
     }
 }
@@ -127,6 +145,8 @@ pub struct Hooks {
     pub flush: Vec<Box<dyn Fn() -> Task + Send + Sync>>,
     /// run in the io service for as long as the edge runs: watchers
     pub background: Vec<Box<dyn Fn() -> Task + Send + Sync>>,
+    /// takes copies of live traffic (`parity record`)
+    pub capture: Option<Arc<dyn crate::capture::Sink>>,
     /// further `/edge/*` paths
     pub admin: Vec<AdminRoute>,
 }
@@ -152,11 +172,21 @@ impl Edge {
         decider: Arc<dyn Decider>,
         hooks: Hooks,
     ) -> Arc<Self> {
+        let (drain, bodies) = (Arc::new(Drain::default()), Arc::new(Budget::new(config.body_budget)));
+        let metrics = &services.metrics;
+        metrics.body_budget.set(config.body_budget as i64);
+        metrics.python_configured.set(i64::from(config.python.is_some()));
+        let (seen, held, budget) = (drain.clone(), bodies.clone(), config.body_budget);
+        metrics.before_reading(move |metrics| {
+            metrics.connections.set(seen.connections() as i64);
+            metrics.draining.set(i64::from(seen.is_draining()));
+            metrics.body_memory.set(budget.saturating_sub(held.left()) as i64);
+        });
         Arc::new(Self {
             python: config.python.clone().map(|address| PythonTarget::new(address, &config)),
             python_health: PythonHealth::default(),
-            drain: Arc::new(Drain::default()),
-            bodies: Arc::new(Budget::new(config.body_budget)),
+            drain,
+            bodies,
             config,
             snapshot,
             services,

@@ -35,12 +35,15 @@ pub fn suite(parity_tests: &Path, route: &str) -> io::Result<SuiteDigests> {
 
 /// Hex sha256 over `cases/<route>/**`: relative path (with `/`) and content of every file, in order of path.
 pub fn cases(parity_tests: &Path, route: &str) -> io::Result<String> {
-    let root = parity_tests.join("cases").join(route);
+    tree(&parity_tests.join("cases").join(route))
+}
+
+fn tree(root: &Path) -> io::Result<String> {
     if !root.is_dir() {
         return Ok(ABSENT.to_owned());
     }
     let mut files = Vec::new();
-    collect(&root, String::new(), 0, &mut files)?;
+    collect(root, String::new(), 0, &mut files)?;
     files.sort();
     let mut hash = Sha256::new();
     for (name, path) in files {
@@ -59,8 +62,18 @@ pub fn tolerated(parity_tests: &Path) -> io::Result<String> {
     file(&parity_tests.join("tolerated.toml"))
 }
 
-/// Hex sha256 of `config.yaml`, the configuration both sides of the suite run with.
+/// Of `config.yaml`, the configuration both sides of the suite run with, and of `configs/**`, what single cases give
+/// the edge instead.
 pub fn reference_config(parity_tests: &Path) -> io::Result<String> {
+    let main = python_config(parity_tests)?;
+    match tree(&parity_tests.join("configs"))? {
+        none if none == ABSENT => Ok(main),
+        others => Ok(bytes(format!("{main}\n{others}").as_bytes())),
+    }
+}
+
+/// Hex sha256 of `config.yaml`: the Python gateway's alone.
+pub fn python_config(parity_tests: &Path) -> io::Result<String> {
     file(&parity_tests.join("config.yaml"))
 }
 
@@ -136,5 +149,11 @@ mod tests {
         assert_eq!(tolerated(dir.path()).unwrap(), bytes(b""));
         assert_eq!(bytes(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(reference_config(dir.path()).unwrap(), ABSENT);
+        fs::create_dir_all(dir.path().join("configs")).unwrap();
+        let with_configs = reference_config(dir.path()).unwrap();
+        assert_ne!(with_configs, ABSENT);
+        fs::write(dir.path().join("configs/one.yaml"), "x").unwrap();
+        assert_ne!(reference_config(dir.path()).unwrap(), with_configs);
+        assert_eq!(python_config(dir.path()).unwrap(), ABSENT);
     }
 }

@@ -142,6 +142,15 @@ impl ManifestHandle {
         handle.look_at_switch_file();
         handle.announce(SystemTime::now());
         handle.show_switch();
+        if let Some(metrics) = &handle.0.metrics {
+            metrics.file_state("routes", true);
+            let shared = Arc::downgrade(&handle.0);
+            metrics.before_reading(move |metrics| {
+                if let Some(shared) = shared.upgrade() {
+                    Self(shared).measure(metrics, SystemTime::now());
+                }
+            });
+        }
         Ok(handle)
     }
 
@@ -233,9 +242,8 @@ impl ManifestHandle {
 
     fn reload_as(&self, places: &Places, fingerprint: u64) -> Result<(), ManifestError> {
         let loaded = load::load_marked(&places.routes, self.0.native, &self.0.source_digest);
-        let result = if loaded.is_ok() { "ok" } else { "refused" };
         if let Some(metrics) = &self.0.metrics {
-            metrics.reloads.with_label_values(&["routes", result]).inc();
+            metrics.reloaded("routes", loaded.is_ok());
         }
         let mut state = self.lock();
         state.fingerprint = fingerprint;

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use prometheus::core::Collector;
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -16,7 +15,7 @@ use super::{
     schema::Mode,
     version::PythonVersion,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, access_log::Side, metrics::RouteMetrics};
 
 /// How a route runs at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,38 +52,14 @@ pub struct RouteCounts {
 /// Requests by route label.
 pub type Counters = BTreeMap<String, RouteCounts>;
 
-/// Reads the counters out of the metrics.
+/// Reads the counters out of the metrics. What the edge answered itself (its own pages, refusals) is not in them.
 pub fn counters(metrics: &Metrics) -> Counters {
-    let mut counters = Counters::new();
-    for (route, side, count) in samples(&metrics.requests, "side") {
-        let counts = counters.entry(route).or_default();
-        match side.as_str() {
-            "native" => counts.native += count,
-            "python" => counts.python += count,
-            // answered by the edge itself: its own pages, refusals
-            _ => {}
-        }
-    }
-    for (route, reason, count) in samples(&metrics.declines, "reason") {
-        *counters.entry(route).or_default().declines.entry(reason).or_default() += count;
-    }
-    counters
-}
-
-/// Route label, another label and count of every series.
-fn samples(vec: &prometheus::IntCounterVec, other: &str) -> Vec<(String, String, u64)> {
-    let families = vec.collect();
-    let series = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
-    series
-        .map(|metric| {
-            let label = |name: &str| {
-                let found = metric.get_label().iter().find(|label| label.name() == name);
-                found.map(|label| label.value().to_owned()).unwrap_or_default()
-            };
-            // counts of requests: whole, far below 2^53
-            (label("route"), label(other), metric.get_counter().get_value() as u64)
-        })
-        .collect()
+    let counts = |route: &RouteMetrics| RouteCounts {
+        native: route.totals(Side::Native).requests,
+        python: route.totals(Side::Python).requests,
+        declines: route.declines().into_iter().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
+    };
+    metrics.seen_routes().iter().map(|route| (route.id().to_owned(), counts(route))).collect()
 }
 
 /// Everything the status page depends on besides the manifest.
@@ -233,6 +208,29 @@ pub fn post_switch(handle: &ManifestHandle, body: &[u8]) -> Result<Value, Switch
 }
 
 impl ManifestHandle {
+    /// Sets the gauges of routes and their evidence, for who is about to read them.
+    pub(super) fn measure(&self, metrics: &Metrics, now: SystemTime) {
+        let (manifest, all_python, python) = (self.load(), self.all_python(), self.python_version());
+        // a route that has left the file leaves the metrics as well
+        [&metrics.route_wanted, &metrics.route_native, &metrics.evidence_fresh]
+            .iter()
+            .for_each(|gauges| gauges.reset());
+        metrics.evidence_age.reset();
+        metrics.evidence_max_age.set(manifest.file.max_age.as_secs_f64());
+        for entry in manifest.entries.iter().filter(|entry| entry.native_route().is_some()) {
+            let set = |gauges: &prometheus::IntGaugeVec, on: bool| {
+                gauges.with_label_values(&[&*entry.id]).set(i64::from(on));
+            };
+            let runs = effective(&manifest, entry, now, all_python, python).mode;
+            set(&metrics.route_wanted, entry.route.mode != Mode::Python);
+            set(&metrics.route_native, runs != Mode::Python);
+            set(&metrics.evidence_fresh, entry.evidence.verdict(now) == super::gate::Verdict::Fresh);
+            if let Some(age) = entry.evidence.age(now) {
+                metrics.evidence_age.with_label_values(&[&*entry.id]).set(age.as_secs_f64());
+            }
+        }
+    }
+
     /// The body of `GET /edge/routes` at this moment.
     pub fn routes_body(&self, counters: &Counters, now: SystemTime) -> Value {
         let input = StatusInput { handle: &self.status(), python: self.python_version(), counters, now };
@@ -240,7 +238,8 @@ impl ManifestHandle {
     }
 }
 
-fn rfc3339(time: SystemTime) -> Option<String> {
+/// Whole seconds.
+pub fn rfc3339(time: SystemTime) -> Option<String> {
     let whole = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     OffsetDateTime::from(SystemTime::UNIX_EPOCH + Duration::from_secs(whole)).format(&Rfc3339).ok()
 }

@@ -44,12 +44,15 @@ fn status(switch: SwitchState) -> HandleStatus {
 fn the_body_says_what_runs_where_and_why() {
     let manifest = manifest(FILE, &["messages"]);
     let metrics = Metrics::new().unwrap();
-    metrics.requests.with_label_values(&["messages", "native", "2xx"]).inc_by(3);
-    metrics.requests.with_label_values(&["messages", "native", "4xx"]).inc();
-    metrics.requests.with_label_values(&["messages", "python", "2xx"]).inc();
-    metrics.requests.with_label_values(&["other", "python", "2xx"]).inc_by(7);
-    metrics.requests.with_label_values(&["edge", "edge", "2xx"]).inc_by(9);
-    metrics.declines.with_label_values(&["messages", "virtual_key"]).inc_by(2);
+    let answered = |route: &str, side, status, times| {
+        (0..times).for_each(|_| metrics.route(route).answered(&metrics, side, status, 0.1, None));
+    };
+    answered("messages", Side::Native, 200, 3);
+    answered("messages", Side::Native, 404, 1);
+    answered("messages", Side::Python, 200, 1);
+    answered("other", Side::Python, 200, 7);
+    answered("edge", Side::Edge, 200, 9);
+    (0..2).for_each(|_| metrics.route("messages").declined(&metrics, crate::routes::Decline::VirtualKey));
     let body = |switch| {
         let input = StatusInput {
             handle: &status(switch),

@@ -29,13 +29,17 @@ impl Canaries {
             match &request.key.0 {
                 Key::Wrong => secrets.push(("the caller's key", Secret::new(WRONG_KEY))),
                 Key::Raw(text) if text.len() >= MIN_PROMPT => secrets.push(("the caller's key", Secret::new(text))),
+                Key::Env(name) => {
+                    secrets.push(("the caller's key", Secret::new(std::env::var(name).unwrap_or_default())))
+                }
                 _ => {}
             }
-            for key in ["messages", "system", "prompt", "input", "instructions"] {
-                texts(request.json.as_ref().and_then(|json| json.get(key)), &mut secrets);
-            }
+            prompts(|key| request.json.as_ref().and_then(|json| json.get(key)), &mut secrets);
         }
-        Self { secrets }
+        if let Some(call) = &case.client {
+            prompts(|key| call.args.get(key), &mut secrets);
+        }
+        Self::new(secrets)
     }
 
     /// The names of those that stand in the text.
@@ -58,6 +62,12 @@ impl Canaries {
             }
         }
         text
+    }
+}
+
+fn prompts<'a>(get: impl Fn(&str) -> Option<&'a Value>, out: &mut Vec<(&'static str, Secret)>) {
+    for key in ["messages", "system", "prompt", "input", "instructions"] {
+        texts(get(key), out);
     }
 }
 

@@ -9,6 +9,12 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use super::base64::decode as base64;
+use super::{
+    recorded::{self, Recorded},
+    sdk::ClientCall,
+};
+
 /// What is wrong with a case file.
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
@@ -27,14 +33,20 @@ pub struct Case {
     pub route: String,
     /// what could go wrong
     pub why: String,
-    /// at least one, sent one after the other
+    /// sent one after the other; none where a client drives the case
     pub requests: Vec<Request>,
+    /// a real client instead of requests
+    pub client: Option<ClientCall>,
     /// one per expected provider call
     pub answers: Vec<Answer>,
     pub expect: Expect,
+    /// the edge runs with `configs/<this>.yaml` instead of config.yaml
+    pub config: Option<String>,
     /// the client's body must be equal byte for byte too
     pub compare_bytes: bool,
-    /// the file itself: what stands in it is the case's own and is never normalised away
+    /// what the live gateway answered, in a case of `parity record`
+    pub recorded: Option<Recorded>,
+    /// the file itself, but for `recorded`: what stands in it is the case's own and is never normalised away
     pub text: String,
 }
 
@@ -42,6 +54,22 @@ impl Case {
     /// The file's name without `.yaml`.
     pub fn file(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// A client of it leaves before its answer is complete.
+    pub fn leaves(&self) -> bool {
+        self.requests.iter().any(|request| request.connection.is_some_and(Conduct::leaves))
+    }
+
+    /// A case for each client it names, `<name>@<client>`; itself where it names none.
+    fn for_each_client(self) -> Vec<Case> {
+        let Some(call) = &self.client else { return vec![self] };
+        let with = |program: &String| Case {
+            name: format!("{}@{program}", self.name),
+            client: Some(ClientCall { programs: vec![program.clone()], ..call.clone() }),
+            ..self.clone()
+        };
+        call.programs.iter().map(with).collect()
     }
 }
 
@@ -95,6 +123,53 @@ pub enum Key {
     Wrong,
     /// this text as it is
     Raw(String),
+    /// what the environment variable of this name holds
+    Env(String),
+}
+
+/// What a client does with its connection besides reading the answer to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ConductKeys")]
+pub enum Conduct {
+    /// closes it once the provider was called so often, without a look at the answer
+    LeaveAfterCalls(usize),
+    /// closes it once the answer's head is there
+    LeaveAfterHead,
+    /// closes it once so many events of the stream are there
+    LeaveAfterEvents(usize),
+    /// waits so many milliseconds before each piece it reads; pieces are small
+    ReadDelayMs(u64),
+}
+
+impl Conduct {
+    /// It is gone before the answer is complete.
+    pub fn leaves(self) -> bool {
+        !matches!(self, Conduct::ReadDelayMs(_))
+    }
+}
+
+/// [`Conduct`] as written: exactly one key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConductKeys {
+    leave_after_calls: Option<usize>,
+    leave_after_head: Option<bool>,
+    leave_after_events: Option<usize>,
+    read_delay_ms: Option<u64>,
+}
+
+impl TryFrom<ConductKeys> for Conduct {
+    type Error = &'static str;
+    fn try_from(keys: ConductKeys) -> Result<Self, Self::Error> {
+        match (keys.leave_after_calls, keys.leave_after_head, keys.leave_after_events, keys.read_delay_ms) {
+            (Some(calls @ 1..), None, None, None) => Ok(Conduct::LeaveAfterCalls(calls)),
+            (None, Some(true), None, None) => Ok(Conduct::LeaveAfterHead),
+            (None, None, Some(events @ 1..), None) => Ok(Conduct::LeaveAfterEvents(events)),
+            (None, None, None, Some(ms @ 1..)) => Ok(Conduct::ReadDelayMs(ms)),
+            _ => Err("connection: give exactly one of leave_after_calls (1 or more), leave_after_head: true, \
+                      leave_after_events (1 or more), read_delay_ms (1 or more)"),
+        }
+    }
 }
 
 /// One client request.
@@ -114,6 +189,17 @@ pub struct Request {
     pub json: Option<Value>,
     pub body: Option<String>,
     pub body_base64: Option<String>,
+    pub connection: Option<Conduct>,
+}
+
+impl Request {
+    /// How often the provider is called before the client leaves; 0: it does not wait for that.
+    pub fn calls_before_leaving(&self) -> usize {
+        match self.connection {
+            Some(Conduct::LeaveAfterCalls(calls)) => calls,
+            _ => 0,
+        }
+    }
 }
 
 /// [`Key`] as written.
@@ -130,7 +216,10 @@ impl TryFrom<String> for KeyText {
             "wrong" => Key::Wrong,
             _ => match text.strip_prefix("raw:") {
                 Some(raw) => Key::Raw(raw.to_owned()),
-                None => return Err(format!("key {text:?}: must be master, none, wrong or raw:<text>")),
+                None => match text.strip_prefix("env:") {
+                    Some(name) if !name.is_empty() => Key::Env(name.to_owned()),
+                    _ => return Err(format!("key {text:?}: must be master, none, wrong, raw:<text> or env:<NAME>")),
+                },
             },
         }))
     }
@@ -179,6 +268,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// A call that gets this whole is one LiteLLM counts.
+    pub fn is_success(&self) -> bool {
+        !self.is_silent() && self.then == Then::End && self.status.is_none_or(|status| (200..300).contains(&status))
+    }
+
     /// Nothing is written before [`Answer::then`] happens.
     pub fn is_silent(&self) -> bool {
         matches!(self.then, Then::Hang | Then::Refuse)
@@ -211,10 +305,13 @@ struct File {
     why: String,
     request: Option<Request>,
     requests: Option<Vec<Request>>,
+    client: Option<ClientCall>,
     #[serde(default = "no_answers")]
     provider: Provider,
     expect: String,
+    config: Option<String>,
     compare: Option<Compare>,
+    recorded: Option<Recorded>,
 }
 
 #[derive(Deserialize)]
@@ -239,11 +336,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
     if parsed.why.trim().is_empty() {
         return Err(invalid("why: says nothing".into()));
     }
-    let requests = match (parsed.request, parsed.requests) {
-        (Some(request), None) => vec![request],
-        (None, Some(requests)) if !requests.is_empty() => requests,
-        _ => return Err(invalid("request: give exactly one of `request` and a non-empty `requests`".into())),
+    let requests = match (parsed.request, parsed.requests, &parsed.client) {
+        (Some(request), None, None) => vec![request],
+        (None, Some(requests), None) if !requests.is_empty() => requests,
+        (None, None, Some(_)) => Vec::new(),
+        _ => return Err(invalid("request: give exactly one of `request`, a non-empty `requests` and `client`".into())),
     };
+    if let Some(complaint) = parsed.client.as_ref().and_then(ClientCall::complaint) {
+        return Err(invalid(complaint));
+    }
     for request in &requests {
         let bodies = [request.json.is_some(), request.body.is_some(), request.body_base64.is_some()];
         if bodies.iter().filter(|given| **given).count() > 1 {
@@ -273,19 +374,31 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
             _ => return Err(invalid(format!("expect: {other:?} must be native, passed or declined:<reason>"))),
         },
     };
+    if let Some(config) = &parsed.config {
+        if config.is_empty() || !config.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+            return Err(invalid(format!("config: {config:?} must be a name of small letters and _")));
+        }
+        // Python behind it keeps config.yaml: what the edge answers itself could not be compared
+        if expect == Expect::Native {
+            return Err(invalid("config: only for a case that Python serves".into()));
+        }
+    }
     Ok(Case {
         name: format!("{folder}/{stem}"),
         route: parsed.route,
         why: parsed.why,
         requests,
+        client: parsed.client,
         answers: parsed.provider.answers,
         expect,
+        config: parsed.config,
         compare_bytes: matches!(parsed.compare, Some(Compare::Bytes)),
-        text: text.to_owned(),
+        text: if parsed.recorded.is_some() { recorded::own_text(text) } else { text.to_owned() },
+        recorded: parsed.recorded,
     })
 }
 
-/// Reads every case below `dir`, in order of name.
+/// Reads every case below `dir`: those of requests in order of name, then those of clients.
 pub fn load(dir: &Path) -> Result<Vec<Case>, CaseError> {
     let read = |file: &Path, source| CaseError::Read { file: file.to_owned(), source };
     let mut cases = Vec::new();
@@ -293,48 +406,29 @@ pub fn load(dir: &Path) -> Result<Vec<Case>, CaseError> {
         for file in sorted_entries(&folder).map_err(|e| read(&folder, e))? {
             if file.extension().is_some_and(|extension| extension == "yaml") {
                 let text = std::fs::read_to_string(&file).map_err(|e| read(&file, e))?;
-                cases.push(parse(&file, &text)?);
+                let case = parse(&file, &text)?;
+                if let Some(name) = case.config.as_deref().filter(|name| !has_config(dir, name)) {
+                    let message = format!("config: there is no configs/{name}.yaml beside the cases");
+                    return Err(CaseError::Invalid { file, message });
+                }
+                cases.extend(case.for_each_client());
             }
         }
     }
+    // what LiteLLM still writes after a client has left must not fall into the keys of a case that compares them
+    cases.sort_by_key(|case| case.client.is_some());
     Ok(cases)
+}
+
+/// `configs/<name>.yaml` beside `cases`.
+fn has_config(cases: &Path, name: &str) -> bool {
+    cases.parent().is_some_and(|suite| suite.join("configs").join(format!("{name}.yaml")).is_file())
 }
 
 fn sorted_entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
-}
-
-/// Standard base64 with padding; white space is skipped. `None`: not base64.
-pub fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut group, mut bits, mut padding) = (0u32, 0u32, false);
-    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => {
-                padding = true;
-                continue;
-            }
-            _ => return None,
-        };
-        if padding {
-            return None;
-        }
-        group = (group << 6) | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((group >> bits) as u8);
-            group &= (1 << bits) - 1;
-        }
-    }
-    (bits < 6 && group == 0).then_some(out)
 }
 
 #[cfg(test)]
@@ -387,18 +481,51 @@ expect: declined:virtual_key
     }
 
     #[test]
+    fn a_connection_has_one_conduct() {
+        let conduct = |keys: &str| {
+            let with = format!("key: master, connection: {keys},");
+            parse_text(&GOOD.replace("key: master,", &with)).map(|case| case.requests[0].connection)
+        };
+        assert_eq!(conduct("{leave_after_calls: 3}").unwrap(), Some(Conduct::LeaveAfterCalls(3)));
+        assert_eq!(conduct("{leave_after_head: true}").unwrap(), Some(Conduct::LeaveAfterHead));
+        assert_eq!(conduct("{leave_after_events: 2}").unwrap(), Some(Conduct::LeaveAfterEvents(2)));
+        assert_eq!(conduct("{read_delay_ms: 5}").unwrap(), Some(Conduct::ReadDelayMs(5)));
+        for wrong in [
+            "{}",
+            "{leave_after_calls: 0}",
+            "{leave_after_events: 0}",
+            "{leave_after_head: false}",
+            "{read_delay_ms: 0}",
+            "{leave_after_calls: 1, read_delay_ms: 1}",
+            "{leave_after_evnts: 1}",
+        ] {
+            assert!(conduct(wrong).is_err(), "{wrong}");
+        }
+        assert!(!parse_text(GOOD).unwrap().leaves());
+    }
+
+    #[test]
+    fn a_config_is_for_what_python_serves_and_exists() {
+        let with = |config: &str| GOOD.replace("expect:", &format!("config: {config}\nexpect:"));
+        assert_eq!(parse_text(&with("caching")).unwrap().config.as_deref(), Some("caching"));
+        for wrong in ["''", "../config", "Caching"] {
+            assert!(parse_text(&with(wrong)).is_err(), "{wrong}");
+        }
+        let native = with("caching").replace("declined:virtual_key", "native");
+        assert!(parse_text(&native).unwrap_err().to_string().contains("Python serves"));
+        let dir = crate::manifest::testing::TempDir::new();
+        std::fs::create_dir_all(dir.path().join("cases/messages")).unwrap();
+        std::fs::write(dir.path().join("cases/messages/x.yaml"), with("caching")).unwrap();
+        assert!(load(&dir.path().join("cases")).unwrap_err().to_string().contains("configs/caching.yaml"));
+        std::fs::create_dir_all(dir.path().join("configs")).unwrap();
+        std::fs::write(dir.path().join("configs/caching.yaml"), "").unwrap();
+        assert_eq!(load(&dir.path().join("cases")).unwrap().len(), 1);
+    }
+
+    #[test]
     fn json_null_is_a_body() {
         let case =
             parse_text("{route: messages, why: x, expect: native, request: {method: POST, path: /, json: null}}");
         assert_eq!(case.unwrap().requests[0].json, Some(Value::Null));
-    }
-
-    #[test]
-    fn base64_is_strict() {
-        assert_eq!(base64("aGk=").unwrap(), b"hi");
-        assert_eq!(base64("aGkh\naGkh").unwrap(), b"hi!hi!");
-        assert_eq!(base64("a"), None);
-        assert_eq!(base64("aG=k"), None);
-        assert_eq!(base64("aGk%"), None);
     }
 }

@@ -5,10 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 
 use super::{
-    case::{Key, Request, base64},
+    case::{Conduct, Key, Request, base64},
     http1::{Body, Conn, End, Framing, Head, elapsed_ms},
 };
 use crate::secret::Secret;
@@ -28,8 +31,22 @@ pub struct Response {
     /// 0 where no answer came
     pub status: u16,
     pub body: Body,
+    /// what `body.chunks` and `head_ms` count from
+    pub started: Instant,
     /// milliseconds to the end of the head
     pub head_ms: u64,
+}
+
+/// The key a request carries.
+pub fn key_text(key: &Key, master_key: &Secret) -> Option<String> {
+    match key {
+        Key::None => None,
+        Key::Master => Some(master_key.expose().to_owned()),
+        Key::Wrong => Some(WRONG_KEY.to_owned()),
+        Key::Raw(text) => Some(text.clone()),
+        // `Selection::read` has seen that it is set
+        Key::Env(name) => std::env::var(name).ok(),
+    }
 }
 
 /// The request's bytes.
@@ -44,13 +61,7 @@ pub fn encode(request: &Request, master_key: &Secret) -> Vec<u8> {
     let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
     add("accept", "*/*".into());
     add("user-agent", "parity/1".into());
-    let key = match &request.key.0 {
-        Key::None => None,
-        Key::Master => Some(master_key.expose().to_owned()),
-        Key::Wrong => Some(WRONG_KEY.to_owned()),
-        Key::Raw(text) => Some(text.clone()),
-    };
-    match (key, &request.key_header) {
+    match (key_text(&request.key.0, master_key), &request.key_header) {
         (Some(key), Some(name)) => add(name, key),
         (Some(key), None) => add("authorization", format!("Bearer {key}")),
         (None, _) => {}
@@ -74,18 +85,45 @@ pub fn encode(request: &Request, master_key: &Secret) -> Vec<u8> {
     out
 }
 
+impl Response {
+    /// No answer at all.
+    pub fn none(end: End) -> Self {
+        let body = Body { bytes: Vec::new(), chunks: Vec::new(), end };
+        Self { head: Head::default(), status: 0, body, started: Instant::now(), head_ms: 0 }
+    }
+}
+
+/// A slow reader's socket takes little, so that the gateway has to wait for it.
+async fn connect(address: SocketAddr, conduct: Option<Conduct>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(Conduct::ReadDelayMs(_)) = conduct {
+        socket.set_recv_buffer_size(4096)?;
+    }
+    socket.connect(address).await
+}
+
 /// Sends it on a connection of its own. Only not being able to connect is an error: it is no behaviour to compare.
 pub async fn send(address: SocketAddr, request: &Request, master_key: &Secret) -> io::Result<Response> {
+    send_until(address, request, master_key, std::future::pending()).await
+}
+
+/// As [`send`]; `called`: the provider was called as often as this client wants to see before it leaves.
+pub async fn send_until(
+    address: SocketAddr,
+    request: &Request,
+    master_key: &Secret,
+    called: impl Future<Output = ()>,
+) -> io::Result<Response> {
     let started = Instant::now();
-    let mut conn = Conn::new(TcpStream::connect(address).await?);
-    let mut response = Response {
-        head: Head::default(),
-        status: 0,
-        body: Body { bytes: Vec::new(), chunks: Vec::new(), end: End::Timeout },
-        head_ms: 0,
-    };
+    let mut conn = Conn::new(connect(address, request.connection).await?);
+    let mut response = Response { started, ..Response::none(End::Timeout) };
     // a gateway may answer and close before the whole request is written: what it said counts
     let _ = timeout(DEADLINE, conn.write(&encode(request, master_key))).await;
+    if request.calls_before_leaving() > 0 {
+        let _ = timeout(DEADLINE, called).await;
+        response.body.end = End::Left;
+        return Ok(response);
+    }
     let head = loop {
         match timeout(DEADLINE, conn.read_head()).await {
             Err(_) => return Ok(response),
@@ -109,6 +147,15 @@ pub async fn send(address: SocketAddr, request: &Request, master_key: &Secret) -
     response.head_ms = elapsed_ms(started);
     let framing = Framing::of_response(&head, response.status, &request.method)?;
     response.head = head;
+    match request.connection {
+        Some(Conduct::LeaveAfterHead) => {
+            response.body.end = End::Left;
+            return Ok(response);
+        }
+        Some(Conduct::LeaveAfterEvents(events)) => conn.enough_events = Some(events),
+        Some(Conduct::ReadDelayMs(ms)) => conn.read_delay = Some(Duration::from_millis(ms)),
+        Some(Conduct::LeaveAfterCalls(_)) | None => {}
+    }
     response.body = conn.read_body(framing, started, DEADLINE).await;
     Ok(response)
 }

@@ -2,14 +2,14 @@
 //! Pure. Paths are dotted down to a body, and a JSON pointer inside it: `response[0].body/choices/0/index`.
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Relative tolerance for numbers: float formatting, never a wrong price.
 const TOLERANCE: f64 = 1e-9;
 
 /// What kind of difference it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Python has it, the other side has not
@@ -50,7 +50,7 @@ impl fmt::Display for Kind {
 }
 
 /// One difference.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     pub path: String,
     pub kind: Kind,

@@ -70,6 +70,12 @@ pub fn write(suite: &Path, record: &EvidenceRecord) -> io::Result<()> {
     std::fs::rename(new, path)
 }
 
+/// When the run of a route's evidence ended (RFC 3339); `None`: there is none.
+pub fn finished(suite: &Path, route: &str) -> Option<String> {
+    let bytes = std::fs::read(file(suite, route)).ok()?;
+    Some(serde_json::from_slice::<EvidenceRecord>(&bytes).ok()?.finished)
+}
+
 /// May this route be native? The gate's own judgement: `Ok` with a word, `Err((exit code, why))`.
 pub fn can_flip(suite: &Path, routes: &RoutesFile, route: &str, now: SystemTime) -> Result<String, (u8, String)> {
     let digests = digest::suite(suite, route).map_err(|error| (4, format!("the suite cannot be read: {error}")))?;

@@ -13,6 +13,8 @@ use tokio::{
 /// Bounds: both ends are ours or gateways under test, neither may eat the runner.
 const MAX_HEAD: usize = 256 * 1024;
 const MAX_BODY: usize = 64 * 1024 * 1024;
+/// What a slow reader takes at once.
+const SLOW_PIECE: usize = 4096;
 
 /// A start line and headers as sent. Bytes above 127 are kept as Latin-1.
 #[derive(Debug, Clone, Default)]
@@ -94,6 +96,8 @@ pub enum End {
     Reset,
     /// nothing came for too long
     Timeout,
+    /// this side had enough and closed
+    Left,
 }
 
 impl End {
@@ -103,6 +107,7 @@ impl End {
             End::Cut => "cut",
             End::Reset => "reset",
             End::Timeout => "timeout",
+            End::Left => "left",
         }
     }
 }
@@ -120,13 +125,17 @@ pub struct Body {
 pub struct Conn {
     pub stream: TcpStream,
     buffer: Vec<u8>,
+    /// waits so long before each read, and reads little: a slow reader
+    pub read_delay: Option<Duration>,
+    /// reading a body ends after so many events of it
+    pub enough_events: Option<usize>,
 }
 
 impl Conn {
     pub fn new(stream: TcpStream) -> Self {
         // small writes must leave at once: timing is part of what is tested
         let _ = stream.set_nodelay(true);
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), read_delay: None, enough_events: None }
     }
 
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -135,6 +144,13 @@ impl Conn {
 
     /// `false`: the peer closed.
     async fn fill(&mut self) -> io::Result<bool> {
+        if let Some(delay) = self.read_delay {
+            tokio::time::sleep(delay).await;
+            let mut piece = [0; SLOW_PIECE];
+            let read = self.stream.read(&mut piece).await?;
+            self.buffer.extend_from_slice(piece.get(..read).unwrap_or_default());
+            return Ok(read > 0);
+        }
         Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
     }
 
@@ -172,6 +188,12 @@ impl Conn {
         };
         let result = tokio::time::timeout(deadline, read).await;
         body.end = match result {
+            _ if self.has_enough(&body) => {
+                let last = self.enough_events.unwrap_or(1).saturating_sub(1);
+                let end = event_ends(&body.bytes).nth(last);
+                body.bytes.truncate(end.unwrap_or_default());
+                End::Left
+            }
             Ok(Ok(true)) => End::Complete,
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => End::Reset,
             Ok(Ok(false) | Err(_)) => End::Cut,
@@ -195,6 +217,9 @@ impl Conn {
             body.bytes.extend_from_slice(&part);
             if body.bytes.len() > MAX_BODY {
                 return Err(invalid("the body is too long"));
+            }
+            if self.has_enough(body) {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -224,6 +249,10 @@ impl Conn {
         }
     }
 
+    fn has_enough(&self, body: &Body) -> bool {
+        self.enough_events.is_some_and(|enough| event_ends(&body.bytes).count() >= enough)
+    }
+
     async fn read_line(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(at) = memchr::memmem::find(&self.buffer, b"\r\n") {
@@ -249,6 +278,11 @@ impl Conn {
             }
         }
     }
+}
+
+/// Where the events of a stream end.
+pub fn event_ends(body: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memmem::find_iter(body, b"\n\n").map(|at| at + 2)
 }
 
 /// Whole milliseconds since `started`.

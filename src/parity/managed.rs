@@ -13,7 +13,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 
-use super::provider::{DeadPort, Provider};
+use super::{
+    provider::{DeadPort, Provider},
+    run::Edge,
+};
 use crate::{manifest::digest, secret::Secret};
 
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,19 @@ struct Ports {
 /// The keys are fixed: a kept reference must know them, and they are worth nothing.
 pub const PROVIDER_KEY: &str = "sk-parity-provider";
 const SALT_KEY: &str = "sk-parity-salt";
+/// Providers that LiteLLM calls without a deployment (files, /anthropic/*, ...), by the names of their variables, and the
+/// path of their base: the scripted provider for all of them, so that no case reaches out of the machine.
+const PROVIDERS: &[(&str, &str)] = &[
+    ("OPENAI", "/v1"),
+    ("ANTHROPIC", ""),
+    ("AZURE", ""),
+    ("COHERE", ""),
+    ("GEMINI", ""),
+    ("MISTRAL", ""),
+    ("OPENROUTER", ""),
+    ("TYPESAFE", ""),
+    ("GIGACHAT", ""),
+];
 
 /// What belongs to a run.
 pub struct Managed {
@@ -56,21 +72,80 @@ pub struct Managed {
     state: PathBuf,
     master_key: Secret,
     ports: Option<Ports>,
-    edge: Option<Child>,
+    edges: Vec<Child>,
     _dead: Option<DeadPort>,
+}
+
+/// How an edge is to be started.
+#[derive(Debug, Clone, Copy)]
+struct EdgeSetup<'a> {
+    binary: &'a Path,
+    /// its manifest
+    routes: &'a Path,
+    /// its config.yaml
+    config: &'a Path,
+    /// its output
+    log: &'a Path,
+    /// on top of the suite's own; an empty value takes a variable away
+    environment: &'a [(String, String)],
+}
+
+/// What the edges of a run have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct EdgePlace<'a> {
+    pub suite: &'a Path,
+    /// `None`: the suite's
+    pub routes: Option<&'a Path>,
+    pub binary: &'a Path,
+    /// where logs go
+    pub out: &'a Path,
+}
+
+impl EdgePlace<'_> {
+    /// Starts the edge of `configs/<name>.yaml` (with `<name>.routes.toml` and `<name>.env`, where they are there), or of
+    /// config.yaml. `environment` comes on top.
+    pub async fn start(
+        &self,
+        managed: &mut Managed,
+        name: Option<&str>,
+        environment: &[(String, String)],
+    ) -> Result<Edge, ManagedError> {
+        let own = |ending: &str| {
+            let path = self.suite.join("configs").join(format!("{}.{ending}", name?));
+            path.is_file().then_some(path)
+        };
+        let routes = own("routes.toml").or_else(|| self.routes.map(Path::to_owned));
+        let routes = routes.unwrap_or_else(|| self.suite.join("routes.toml"));
+        let config = own("yaml").unwrap_or_else(|| self.suite.join("config.yaml"));
+        let log = self.out.join(name.map_or("edge.log".to_owned(), |name| format!("edge-{name}.log")));
+        let mut variables = match own("env") {
+            Some(path) => variables(&std::fs::read_to_string(path).map_err(at("a config's .env"))?),
+            None => Vec::new(),
+        };
+        variables.extend_from_slice(environment);
+        let setup =
+            EdgeSetup { binary: self.binary, routes: &routes, config: &config, log: &log, environment: &variables };
+        Ok(Edge { base: managed.start_edge(&setup).await?.into(), log: Some(log) })
+    }
+}
+
+/// `NAME=value` lines; `#` begins a comment line.
+fn variables(text: &str) -> Vec<(String, String)> {
+    let pairs = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
 }
 
 impl Managed {
     /// Starts nothing yet. `suite`: the folder `parity-tests`; `state`: data and logs of the reference.
     pub fn new(suite: &Path, state: &Path, master_key: Secret) -> Result<Self, ManagedError> {
         let suite = suite.canonicalize().map_err(at("the suite's folder"))?;
-        Ok(Self { suite, state: state.to_owned(), master_key, ports: None, edge: None, _dead: None })
+        Ok(Self { suite, state: state.to_owned(), master_key, ports: None, edges: Vec::new(), _dead: None })
     }
 
     /// Starts the provider and the reference, or takes the one that is kept.
     pub async fn start(&mut self) -> Result<Provider, ManagedError> {
         std::fs::create_dir_all(&self.state).map_err(at("the state folder"))?;
-        let config_digest = digest::reference_config(&self.suite).map_err(at("config.yaml"))?;
+        let config_digest = digest::python_config(&self.suite).map_err(at("config.yaml"))?;
         let kept = self.kept();
         let provider = match &kept {
             Some(ports) => match Provider::start(ports.provider).await {
@@ -128,6 +203,10 @@ impl Managed {
             .env("PARITY_ANTHROPIC_BASE", base(ports.provider, ""))
             .env("PARITY_DEAD_OPENAI_BASE", base(ports.dead, "/v1"))
             .env("PARITY_DEAD_ANTHROPIC_BASE", base(ports.dead, ""));
+        for (name, path) in PROVIDERS {
+            command.env(format!("{name}_API_BASE"), base(ports.provider, path));
+            command.env(format!("{name}_API_KEY"), PROVIDER_KEY);
+        }
     }
 
     fn script(&self, name: &str) -> Command {
@@ -146,18 +225,18 @@ impl Managed {
         command
     }
 
-    /// Starts `binary` as the edge; `routes`: its manifest; `log`: its output.
-    pub async fn start_edge(&mut self, binary: &Path, routes: &Path, log: &Path) -> Result<SocketAddr, ManagedError> {
+    /// Starts an edge and waits until it listens.
+    async fn start_edge(&mut self, edge: &EdgeSetup<'_>) -> Result<SocketAddr, ManagedError> {
         let port = free_port().map_err(at("a free port"))?;
-        let file = File::create(log).map_err(at("the edge's log"))?;
-        let mut command = clean(binary);
+        let file = File::create(edge.log).map_err(at("the edge's log"))?;
+        let mut command = clean(edge.binary);
         command
             .arg("--config")
-            .arg(self.suite.join("config.yaml"))
+            .arg(edge.config)
             .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--python"])
             .arg(format!("http://{}", self.python()))
             .arg("--routes")
-            .arg(routes)
+            .arg(edge.routes)
             // the gate wants evidence, which is only being made: honoured on loopback alone
             .env("LITELLM_EDGE_UNGATED", "1")
             .stdin(Stdio::null())
@@ -165,20 +244,40 @@ impl Managed {
             .stderr(file)
             .kill_on_drop(true);
         self.environment(&mut command);
+        for (name, value) in edge.environment {
+            match value.is_empty() {
+                true => command.env_remove(name),
+                false => command.env(name, value),
+            };
+        }
         let mut child = command.spawn().map_err(at("the edge"))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         // it must listen before anybody asks it who it is
         for _ in 0..200 {
             if let Some(status) = child.try_wait().map_err(at("the edge"))? {
-                return Err(ManagedError::EdgeGone(status, log.to_owned()));
+                return Err(ManagedError::EdgeGone(status, edge.log.to_owned()));
             }
             if super::provider::listens(address).await {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        self.edge = Some(child);
+        self.edges.push(child);
         Ok(address)
+    }
+
+    /// Stops every edge that was started.
+    pub async fn stop_edges(&mut self) -> Result<(), ManagedError> {
+        for mut edge in std::mem::take(&mut self.edges) {
+            if let Some(pid) = edge.id() {
+                // asks; the edge drains
+                let _ = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await;
+            }
+            if tokio::time::timeout(Duration::from_secs(5), edge.wait()).await.is_err() {
+                edge.kill().await.map_err(at("the edge"))?;
+            }
+        }
+        Ok(())
     }
 
     /// The Python gateway's address.
@@ -195,17 +294,9 @@ impl Managed {
         format!("127.0.0.1:{}", self.ports.as_ref().map_or(0, |ports| ports.redis))
     }
 
-    /// Stops the edge and, unless `keep`, the reference.
+    /// Stops the edges and, unless `keep`, the reference.
     pub async fn stop(&mut self, keep: bool) -> Result<(), ManagedError> {
-        if let Some(mut edge) = self.edge.take() {
-            if let Some(pid) = edge.id() {
-                // asks; the edge drains
-                let _ = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await;
-            }
-            if tokio::time::timeout(Duration::from_secs(5), edge.wait()).await.is_err() {
-                edge.kill().await.map_err(at("the edge"))?;
-            }
-        }
+        self.stop_edges().await?;
         if keep {
             return Ok(());
         }
@@ -223,7 +314,7 @@ impl Managed {
 }
 
 /// A command that sees nothing of what the caller's shell has set for LiteLLM, its providers, TLS or proxies.
-fn clean(program: &Path) -> Command {
+pub(super) fn clean(program: &Path) -> Command {
     const KEPT: &[&str] = &["PATH", "HOME", "USER", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH"];
     let mut command = Command::new(program);
     command.env_clear().envs(std::env::vars_os().filter(|(name, _)| {

@@ -34,6 +34,7 @@ pub const NORMALISERS: &[(&str, Normaliser)] = &[
     ("durations", durations),
     ("measured_times", measured_times),
     ("object_addresses", object_addresses),
+    ("boundaries", boundaries),
     ("addresses", addresses),
     ("ids", ids),
 ];
@@ -209,6 +210,22 @@ fn object_addresses(_: &Context, tree: &mut Value) {
     });
 }
 
+/// The boundary of a multipart body that the sender made up, in its content-type and in the body.
+fn boundaries(context: &Context, tree: &mut Value) {
+    const KIND: &str = "multipart/form-data; boundary=";
+    for message in messages(tree) {
+        let named =
+            header_values(message, "content-type").and_then(|values| values.first()?.as_str()?.strip_prefix(KIND));
+        let Some(boundary) = named.filter(|text| text.len() >= 16 && !context.case_text.contains(*text)) else {
+            continue;
+        };
+        let boundary = boundary.to_owned();
+        message
+            .values_mut()
+            .for_each(|part| visit_strings(part, |_, text| *text = text.replace(&boundary, "<boundary>")));
+    }
+}
+
 /// The gateways' own addresses.
 fn addresses(context: &Context, tree: &mut Value) {
     visit_strings(tree, |_, text| {
@@ -220,8 +237,9 @@ fn addresses(context: &Context, tree: &mut Value) {
     });
 }
 
-/// Prefixes of ids that LiteLLM, OpenAI's and Anthropic's formats make up.
-const ID_PREFIXES: &[&str] = &["chatcmpl-", "cmpl-", "msg_", "resp_", "call_", "toolu_", "req_", "embd-", "batch_"];
+/// Prefixes of ids that LiteLLM, OpenAI's and Anthropic's formats and LangChain make up.
+const ID_PREFIXES: &[&str] =
+    &["chatcmpl-", "cmpl-", "msg_", "resp_", "call_", "toolu_", "req_", "embd-", "batch_", "lc_run--"];
 
 /// Generated ids, renamed consistently by first appearance: an id in two places stays the same in both.
 fn ids(context: &Context, tree: &mut Value) {

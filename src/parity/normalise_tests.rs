@@ -150,3 +150,20 @@ proptest! {
         prop_assert_eq!(run(once.clone()), once);
     }
 }
+
+#[test]
+fn a_made_up_boundary_is_renamed_and_nothing_else() {
+    let made_up = "8b2b30a3856746f40000b1e289017ad0";
+    let message = |boundary: &str| {
+        json!({"provider": [{"header": {"content-type": [format!("multipart/form-data; boundary={boundary}")]},
+            "text": format!("--{boundary}\r\nname=a\r\n\r\nx\r\n--{boundary}--\r\n")}]})
+    };
+    let mut tree = message(made_up);
+    boundaries(&Context::default(), &mut tree);
+    assert_eq!(tree, message("<boundary>"));
+    // the case's own stays
+    let context = Context { case_text: made_up.to_owned(), ..Context::default() };
+    let mut tree = message(made_up);
+    boundaries(&context, &mut tree);
+    assert_eq!(tree, message(made_up));
+}

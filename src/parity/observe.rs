@@ -1,15 +1,20 @@
 //! From raw answers and calls to the tree that is normalised and compared:
 //! `{"response": [{status, header, body | events | text, end, length}], "provider": [{line, header, body | text, length}]}`.
 //! Pure. Header names are lower-case here, their values in order; case and order of headers are kept in [`Raw`].
-use std::io::Read;
+use std::{io::Read, time::Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{client::Response, http1::Head, provider::ProviderCall};
+use super::{
+    case::Case,
+    client::Response,
+    http1::{End, Head, event_ends},
+    provider::ProviderCall,
+};
 
 /// What is recorded for reading, not compared.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Raw {
     /// header names of each answer, as sent
     pub response_headers: Vec<Vec<String>>,
@@ -32,15 +37,40 @@ pub fn raw(responses: &[Response], calls: &[ProviderCall]) -> Raw {
     }
 }
 
-/// The tree of a case in one phase. `bytes`: bodies are compared byte for byte too.
-pub fn tree(responses: &[Response], calls: &[ProviderCall], bytes: bool) -> Value {
+/// From this delay between frames on, it is compared how many events had reached the client before each further frame.
+const PACED_MS: u64 = 200;
+
+/// The tree of a case in one phase.
+pub fn tree(case: &Case, responses: &[Response], calls: &[ProviderCall]) -> Value {
+    let one = |response: &Response| {
+        let mut tree = response_tree(response, case.compare_bytes);
+        // with one call it is clear whose frames these are
+        if let ([answer], [call]) = (case.answers.as_slice(), calls)
+            && answer.frame_delay_ms >= PACED_MS
+        {
+            tree.insert("arrival".into(), arrival(response, &call.frames));
+        }
+        Value::Object(tree)
+    };
     json!({
-        "response": responses.iter().map(|response| response_tree(response, bytes)).collect::<Vec<_>>(),
-        "provider": calls.iter().map(call_tree).collect::<Vec<_>>(),
+        "response": responses.iter().map(one).collect::<Vec<_>>(),
+        "provider": calls.iter().map(|call| call_tree(call, case.leaves())).collect::<Vec<_>>(),
     })
 }
 
-fn response_tree(response: &Response, bytes: bool) -> Value {
+/// How many events had reached the client when the provider sent its second frame, its third, ...: no event may wait
+/// for what follows it.
+fn arrival(response: &Response, frames: &[Instant]) -> Value {
+    let at = |frame: &Instant| frame.saturating_duration_since(response.started).as_millis();
+    let arrived = |frame: &Instant| {
+        let chunks = response.body.chunks.iter().take_while(|(ms, _)| u128::from(*ms) < at(frame));
+        let bytes: usize = chunks.map(|(_, length)| length).sum();
+        event_ends(response.body.bytes.get(..bytes).unwrap_or_default()).count()
+    };
+    frames.iter().skip(1).map(arrived).collect()
+}
+
+fn response_tree(response: &Response, bytes: bool) -> Map<String, Value> {
     let head = &response.head;
     let mut out = Map::new();
     out.insert("status".into(), response.status.into());
@@ -49,7 +79,10 @@ fn response_tree(response: &Response, bytes: bool) -> Value {
     if head.get("content-encoding").is_some_and(|value| value.eq_ignore_ascii_case("gzip")) {
         let mut plain = Vec::new();
         // a cut gzip body gives what could be unpacked
-        let _ = flate2::read::MultiGzDecoder::new(body.as_slice()).read_to_end(&mut plain);
+        let read = flate2::read::MultiGzDecoder::new(body.as_slice()).read_to_end(&mut plain);
+        if read.is_err() && response.body.end == End::Complete {
+            out.insert("encoding".into(), "broken".into());
+        }
         body = plain;
     }
     if head.get("content-type").is_some_and(|value| value.starts_with("text/event-stream")) {
@@ -62,10 +95,11 @@ fn response_tree(response: &Response, bytes: bool) -> Value {
     }
     out.insert("end".into(), response.body.end.as_str().into());
     out.insert("length".into(), response.body.bytes.len().into());
-    Value::Object(out)
+    out
 }
 
-fn call_tree(call: &ProviderCall) -> Value {
+/// `leaves`: the case's client leaves, so it counts whether the caller hung up on the provider.
+fn call_tree(call: &ProviderCall, leaves: bool) -> Value {
     let mut out = Map::new();
     out.insert("line".into(), call.head.line.clone().into());
     out.insert("header".into(), headers(&call.head));
@@ -76,6 +110,9 @@ fn call_tree(call: &ProviderCall) -> Value {
     }
     if !call.expected {
         out.insert("unexpected".into(), true.into());
+    }
+    if leaves {
+        out.insert("left".into(), (call.left == Some(true)).into());
     }
     Value::Object(out)
 }
@@ -95,7 +132,7 @@ fn headers(head: &Head) -> Value {
 }
 
 /// `body` where it is JSON, else `text`.
-fn insert_body(out: &mut Map<String, Value>, body: &[u8]) {
+pub(super) fn insert_body(out: &mut Map<String, Value>, body: &[u8]) {
     match serde_json::from_slice::<Value>(body) {
         Ok(value) => out.insert("body".into(), value),
         Err(_) => out.insert("text".into(), text(body).into()),
@@ -163,6 +200,37 @@ mod tests {
             {"tail": "data: {\"cut"},
         ]);
         assert_eq!(seen, expected);
+    }
+
+    fn answer(headers: &[(&str, &str)], bytes: &[u8], chunks: &[(u64, usize)]) -> Response {
+        let mut response = Response::none(End::Complete);
+        response.head.headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        response.body.bytes = bytes.to_vec();
+        response.body.chunks = chunks.to_vec();
+        response
+    }
+
+    #[test]
+    fn what_arrived_before_each_further_frame_is_counted() {
+        let response = answer(&[], b"1\n\n2\n\n3\n\n", &[(3, 3), (9, 3), (9, 3)]);
+        let frames = [0, 5, 9, 12].map(|ms| response.started + std::time::Duration::from_millis(ms));
+        assert_eq!(arrival(&response, &frames), json!([1, 1, 3]), "what comes in the very millisecond is too late");
+        let late = answer(&[], b"1\n\n2\n\n", &[(20, 6)]);
+        let frames = frames.map(|_| late.started + std::time::Duration::from_millis(10));
+        assert_eq!(arrival(&late, &frames), json!([0, 0, 0]));
+    }
+
+    #[test]
+    fn compressed_bodies_are_compared_unpacked_and_broken_ones_are_marked() {
+        use std::io::Write;
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"{\"a\":1}").unwrap();
+        let packed = packed.finish().unwrap();
+        let gzip = [("content-encoding", "gzip")];
+        let tree = response_tree(&answer(&gzip, &packed, &[]), false);
+        assert_eq!((tree.get("body"), tree.get("encoding")), (Some(&json!({"a": 1})), None));
+        let tree = response_tree(&answer(&gzip, b"{\"a\":1}", &[]), false);
+        assert_eq!(tree.get("encoding"), Some(&json!("broken")));
     }
 
     #[test]

@@ -34,12 +34,37 @@ pub struct ProviderCall {
     pub at_ms: u64,
     /// there was an answer scripted for it
     pub expected: bool,
+    /// when each frame of its `sse` was sent
+    pub frames: Vec<Instant>,
+    /// how it went on: `Some(true)` the caller closed before all of the answer was sent; `None` it still goes on
+    pub left: Option<bool>,
 }
 
 struct State {
     answers: VecDeque<Answer>,
     calls: Vec<ProviderCall>,
     since: Instant,
+    /// counts cases: what a call of an earlier one does is nobody's business any more
+    case: u64,
+}
+
+/// Where one call is noted.
+#[derive(Clone, Copy)]
+struct Note<'a> {
+    shared: &'a Shared,
+    case: u64,
+    index: usize,
+}
+
+impl Note<'_> {
+    fn put(&self, change: impl FnOnce(&mut ProviderCall)) {
+        let mut state = self.shared.state();
+        if state.case == self.case
+            && let Some(call) = state.calls.get_mut(self.index)
+        {
+            change(call);
+        }
+    }
 }
 
 struct Shared {
@@ -72,7 +97,7 @@ impl Provider {
     pub async fn start(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
-        let state = State { answers: VecDeque::new(), calls: Vec::new(), since: Instant::now() };
+        let state = State { answers: VecDeque::new(), calls: Vec::new(), since: Instant::now(), case: 0 };
         let shared = Arc::new(Shared { state: Mutex::new(state), epoch: watch::Sender::new(0) });
         let accepting = tokio::spawn({
             let shared = shared.clone();
@@ -97,8 +122,16 @@ impl Provider {
         state.answers = answers.iter().cloned().collect();
         state.calls.clear();
         state.since = Instant::now();
+        state.case += 1;
         drop(state);
         self.shared.epoch.send_modify(|epoch| *epoch += 1);
+    }
+
+    /// Resolves once there were so many.
+    pub async fn called(&self, times: usize) {
+        while self.shared.state().calls.len() < times {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The calls since [`Provider::script`].
@@ -121,20 +154,22 @@ async fn serve(mut conn: Conn, shared: &Shared) {
         let body = conn.read_body(framing, at, BODY_DEADLINE).await;
         let complete = body.end == End::Complete;
         if is_poll(&head) {
-            if !give(&mut conn, &unexpected(), shared.epoch.subscribe()).await {
+            if !give(&mut conn, &unexpected(), shared.epoch.subscribe(), None).await {
                 return;
             }
             continue;
         }
         let epoch = shared.epoch.subscribe();
-        let answer = {
+        let (answer, note) = {
             let mut state = shared.state();
             let answer = state.answers.pop_front();
-            state.calls.push(ProviderCall { head, body: body.bytes, complete, at_ms, expected: answer.is_some() });
-            answer
+            let expected = answer.is_some();
+            let (body, frames) = (body.bytes, Vec::new());
+            state.calls.push(ProviderCall { head, body, complete, at_ms, expected, frames, left: None });
+            (answer, Note { shared, case: state.case, index: state.calls.len() - 1 })
         };
         let answer = answer.unwrap_or_else(unexpected);
-        if !complete || !give(&mut conn, &answer, epoch).await {
+        if !complete || !give(&mut conn, &answer, epoch, Some(note)).await {
             return;
         }
     }
@@ -155,28 +190,50 @@ fn unexpected() -> Answer {
 }
 
 /// Gives one answer. `true`: the connection may be used again.
-async fn give(conn: &mut Conn, answer: &Answer, mut epoch: watch::Receiver<u64>) -> bool {
-    sleep(Duration::from_millis(answer.delay_ms)).await;
-    if !answer.is_silent() && write_answer(conn, answer).await.is_err() {
+async fn give(conn: &mut Conn, answer: &Answer, mut epoch: watch::Receiver<u64>, note: Option<Note<'_>>) -> bool {
+    let over = |left: bool| {
+        if let Some(note) = &note {
+            note.put(|call| call.left = Some(left));
+        }
+    };
+    let given = async {
+        pause(conn, answer.delay_ms).await?;
+        if answer.is_silent() { Ok(()) } else { write_answer(conn, answer, note).await }
+    };
+    if given.await.is_err() {
+        over(true);
         return false;
     }
     match answer.then {
-        Then::End => return true,
+        Then::End => {}
         Then::Cut | Then::Refuse => {}
         Then::Reset => {
             let _ = conn.stream.set_zero_linger();
         }
         Then::Stall | Then::Hang => {
             tokio::select! {
-                () = conn.closed() => {}
-                _ = epoch.changed() => {}
+                () = conn.closed() => over(true),
+                _ = epoch.changed() => over(false),
             }
+            return false;
         }
     }
-    false
+    over(false);
+    answer.then == Then::End
 }
 
-async fn write_answer(conn: &mut Conn, answer: &Answer) -> io::Result<()> {
+/// Waits. An error: the caller closed meanwhile.
+async fn pause(conn: &mut Conn, ms: u64) -> io::Result<()> {
+    if ms == 0 {
+        return Ok(());
+    }
+    tokio::select! {
+        () = sleep(Duration::from_millis(ms)) => Ok(()),
+        () = conn.closed() => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+async fn write_answer(conn: &mut Conn, answer: &Answer, note: Option<Note<'_>>) -> io::Result<()> {
     let body = match (&answer.json, &answer.body, &answer.body_base64) {
         (Some(json), _, _) => json.to_string().into_bytes(),
         (_, Some(text), _) => text.clone().into_bytes(),
@@ -213,8 +270,11 @@ async fn write_answer(conn: &mut Conn, answer: &Answer) -> io::Result<()> {
     if let Some(frames) = &answer.sse {
         conn.write(head.as_bytes()).await?;
         for frame in frames {
+            if let Some(note) = &note {
+                note.put(|call| call.frames.push(Instant::now()));
+            }
             write_chunk(conn, format!("{frame}\n\n").as_bytes()).await?;
-            sleep(Duration::from_millis(answer.frame_delay_ms)).await;
+            pause(conn, answer.frame_delay_ms).await?;
         }
     } else {
         // half of a body that will not be finished, so that the caller has something in its hands

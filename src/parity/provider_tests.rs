@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     parity::{
         case::{Request, parse},
-        client::{Response, send},
+        client::{Response, send, send_until},
     },
     secret::Secret,
 };
@@ -99,4 +99,43 @@ async fn the_gateways_own_polls_take_no_answer() {
         assert!(String::from_utf8_lossy(&answer).ends_with(status), "{request}");
     }
     assert_eq!(provider.calls().len(), 1);
+}
+
+/// With `connection` as the request's own key.
+async fn ask_as(conduct: &str, answer: &str) -> (Response, Vec<ProviderCall>) {
+    let provider = Provider::start(0).await.unwrap();
+    let (mut request, answers) = case(answer);
+    request.connection = Some(serde_yaml::from_str(conduct).unwrap());
+    provider.script(&answers);
+    let called = provider.called(request.calls_before_leaving());
+    let response = send_until(provider.address, &request, &Secret::new("sk-m"), called).await.unwrap();
+    for _ in 0..200 {
+        if provider.calls().iter().all(|call| call.left.is_some()) {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    (response, provider.calls())
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_seen_by_the_provider() {
+    let stream = "{sse: ['data: 1', 'data: 2', 'data: 3'], then: stall}";
+    let (response, calls) = ask_as("{leave_after_events: 2}", stream).await;
+    assert_eq!((response.body.end, response.body.bytes), (End::Left, b"data: 1\n\ndata: 2\n\n".to_vec()));
+    assert_eq!(calls[0].left, Some(true));
+    let (response, calls) = ask_as("{leave_after_head: true}", stream).await;
+    assert_eq!((response.status, response.body.end, calls[0].left), (200, End::Left, Some(true)));
+    let (response, calls) = ask_as("{leave_after_calls: 1}", "{delay_ms: 5000, json: {}}").await;
+    assert_eq!((response.status, response.body.end, calls[0].left), (0, End::Left, Some(true)));
+    // what was there before it left is a whole answer
+    let (_, calls) = ask_as("{leave_after_head: true}", "{json: {}}").await;
+    assert_eq!(calls[0].left, Some(false));
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_everything() {
+    let (response, calls) = ask_as("{read_delay_ms: 1}", &format!("{{json: {:?}}}", "x".repeat(40_000))).await;
+    assert_eq!((response.body.end, response.body.bytes.len(), calls[0].left), (End::Complete, 40_002, Some(false)));
+    assert!(response.body.chunks.len() > 5, "in small pieces");
 }

@@ -1,8 +1,8 @@
-//! What a run says: a terminal summary, JUnit XML and JSON. Pure: text out of results. Everything that leaves passes
-//! [`Canaries::redact`], so that no key and no prompt stands in a report.
+//! What a run says: a terminal summary, JUnit XML, JSON and one HTML page ([`html`]). Pure: text out of results.
+//! Everything that leaves passes [`Report::redacted`], so that no key and no prompt stands in a report.
 use std::{collections::BTreeMap, fmt::Write};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -10,9 +10,18 @@ use super::{
     verdict::{CaseResult, Judged, Outcome},
 };
 
-/// A whole run.
-#[derive(Debug, Clone, Serialize)]
+mod group;
+mod html;
+mod plot;
+pub use html::html;
+
+/// The version of report.json.
+pub const SCHEMA: u32 = 2;
+
+/// A whole run: report.json, described in parity-tests/README.md.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
+    /// [`SCHEMA`]
     pub schema: u32,
     /// green, red or inconclusive
     pub result: Verdict,
@@ -25,11 +34,96 @@ pub struct Report {
     pub routes: BTreeMap<String, RouteCounts>,
     /// what fails the run as a whole: expired or unused entries of tolerated.toml, daily tables
     pub complaints: Vec<String>,
+    /// what routes.toml and the evidence say of the routes that ran
+    #[serde(default)]
+    pub standing: BTreeMap<String, Standing>,
+    /// entries of tolerated.toml that were needed
+    #[serde(default)]
+    pub tolerated: Vec<ToleratedUse>,
+    /// the command line that runs it again, without `--route` and `--case`
+    #[serde(default)]
+    pub command: String,
     pub cases: Vec<CaseResult>,
 }
 
+/// What a route may do after this run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// `python`, `canary` or `native` in the manifest the edge ran with
+    pub mode: Option<String>,
+    /// RFC 3339: end of the run that the evidence is of
+    pub evidence: Option<String>,
+    /// 0 may be native, 1 may not, 4 there is no usable evidence
+    pub can_flip: u8,
+    /// one line for people
+    pub why: String,
+}
+
+/// An entry of tolerated.toml and how often it was needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToleratedUse {
+    pub route: String,
+    pub case: String,
+    #[serde(rename = "where")]
+    pub location: String,
+    pub why: String,
+    /// a date
+    pub until: String,
+    pub used: u64,
+}
+
+/// Why a report.json can not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("no report of a run: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("a report of schema {0}, this binary reads {SCHEMA}")]
+    Schema(u32),
+}
+
+impl Report {
+    /// Reads report.json.
+    pub fn parse(text: &str) -> Result<Self, ReportError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        match serde_json::from_str::<Version>(text)?.schema {
+            SCHEMA => {}
+            other => return Err(ReportError::Schema(other)),
+        }
+        let mut report: Self = serde_json::from_str(text)?;
+        report.routes = count(&report.cases);
+        Ok(report)
+    }
+
+    /// The report without canaries: every text of it, before any escaping could hide one.
+    pub fn redacted(&self, canaries: &Canaries) -> serde_json::Result<Self> {
+        let mut tree = serde_json::to_value(self)?;
+        redact(&mut tree, canaries);
+        let mut report: Self = serde_json::from_value(tree)?;
+        report.routes = count(&report.cases);
+        Ok(report)
+    }
+}
+
+fn redact(value: &mut Value, canaries: &Canaries) {
+    match value {
+        Value::String(text) => *text = canaries.redact(std::mem::take(text)),
+        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, canaries)),
+        Value::Object(map) => {
+            let entries = std::mem::take(map);
+            map.extend(entries.into_iter().map(|(key, mut value)| {
+                redact(&mut value, canaries);
+                (canaries.redact(key), value)
+            }));
+        }
+        _ => {}
+    }
+}
+
 /// The word of a run or a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     Green,
@@ -57,7 +151,7 @@ impl Verdict {
 }
 
 /// Counts of one route.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteCounts {
     pub total: u64,
     pub passed: u64,
@@ -100,8 +194,10 @@ const SHOWN: usize = 6;
 /// How much of a value a summary shows.
 const WIDTH: usize = 160;
 
+// What follows is given a report that was `Report::redacted`.
+
 /// The terminal's summary. `all`: every difference of the blamed cases.
-pub fn terminal(report: &Report, canaries: &Canaries, all: bool) -> String {
+pub fn terminal(report: &Report, all: bool) -> String {
     let mut out = String::new();
     for case in report.cases.iter().filter(|case| case.outcome != Outcome::Passed) {
         let word = if case.outcome == Outcome::Failed { "FAILED" } else { "NOISE " };
@@ -128,7 +224,7 @@ pub fn terminal(report: &Report, canaries: &Canaries, all: bool) -> String {
         let _ = writeln!(out, "{route:<24}{total:>7}{passed:>8}{failed:>8}{inconclusive:>7}{tolerated:>11}");
     }
     let _ = writeln!(out, "{} (LiteLLM {})", report.result.as_str(), report.litellm_version);
-    canaries.redact(out)
+    out
 }
 
 fn shown(value: Option<&Value>) -> String {
@@ -141,12 +237,12 @@ fn shown(value: Option<&Value>) -> String {
 }
 
 /// The whole report as JSON.
-pub fn json(report: &Report, canaries: &Canaries) -> serde_json::Result<String> {
-    Ok(canaries.redact(serde_json::to_string_pretty(report)?))
+pub fn json(report: &Report) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(report)
 }
 
 /// JUnit XML: a test suite a route, a test case a case.
-pub fn junit(report: &Report, canaries: &Canaries) -> String {
+pub fn junit(report: &Report) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"parity\">\n");
     for (route, counts) in &report.routes {
         let _ = writeln!(
@@ -204,7 +300,7 @@ pub fn junit(report: &Report, canaries: &Canaries) -> String {
         out.push_str("  </testsuite>\n");
     }
     out.push_str("</testsuites>\n");
-    canaries.redact(out)
+    out
 }
 
 /// For XML text and attributes; characters XML 1.0 can not hold become `?`.
@@ -225,69 +321,5 @@ fn escape(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        parity::diff::{Difference, Kind},
-        secret::Secret,
-    };
-
-    fn report() -> Report {
-        let difference = Difference {
-            path: "response[0].body/x".into(),
-            kind: Kind::Value,
-            python: Some("<a & \"b\" sk-secret".into()),
-            other: None,
-        };
-        let case = |outcome, differences| CaseResult {
-            name: "r/x".into(),
-            route: "r".into(),
-            why: "w < v".into(),
-            outcome,
-            differences,
-            recorded: vec![],
-            python: Default::default(),
-            edge: Default::default(),
-            millis: [1, 2, 3],
-            repeated: false,
-        };
-        let judged = |tolerated| Judged { difference: difference.clone(), noise: false, tolerated };
-        let cases = vec![
-            case(Outcome::Failed, vec![judged(false)]),
-            case(Outcome::Passed, vec![judged(true)]),
-            case(Outcome::Passed, vec![]),
-        ];
-        Report {
-            schema: 1,
-            result: Verdict::Red,
-            litellm_version: "1".into(),
-            source_digest: None,
-            started: String::new(),
-            finished: String::new(),
-            routes: count(&cases),
-            complaints: vec!["a & b".into()],
-            cases,
-        }
-    }
-
-    #[test]
-    fn counts_add_up_and_decide() {
-        let routes = count(&report().cases);
-        let expected = RouteCounts { total: 3, passed: 2, failed: 1, tolerated: 1, inconclusive: 0 };
-        assert_eq!(routes["r"], expected);
-        assert_eq!(expected.verdict(), Verdict::Red);
-        assert_eq!(RouteCounts { failed: 0, ..expected }.verdict(), Verdict::Green);
-        assert_eq!(RouteCounts { failed: 0, inconclusive: 1, ..expected }.verdict(), Verdict::Inconclusive);
-        assert_eq!(RouteCounts::default().verdict(), Verdict::Inconclusive);
-    }
-
-    #[test]
-    fn no_output_holds_a_secret_and_xml_is_escaped() {
-        let canaries = Canaries::new([("the key", Secret::new("sk-secret"))]);
-        let xml = junit(&report(), &canaries);
-        assert!(xml.contains("&lt;a &amp;") && xml.contains("w &lt; v") && xml.contains("failures=\"1\""), "{xml}");
-        for text in [xml, json(&report(), &canaries).unwrap(), terminal(&report(), &canaries, false)] {
-            assert!(!text.contains("sk-secret") && text.contains("the key"), "{text}");
-        }
-    }
-}
+#[path = "report/report_tests.rs"]
+mod tests;

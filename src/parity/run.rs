@@ -13,13 +13,15 @@ use serde_json::{Value, json};
 use super::{
     canary::Canaries,
     case::{Answer, Case, Key, KeyText, Request},
-    client::{Response, send},
-    http1::{Body, End, Head, elapsed_ms},
+    client::{Response, key_text},
+    gateway::Base,
+    http1::{End, elapsed_ms},
     normalise::{Context, normalise},
     observe,
     provider::Provider,
     redis::{self, Redis},
     rows::{MARKER, Rows},
+    sdk::{ClientCall, SdkError, Sdks, Seen},
     verdict::Observed,
 };
 use crate::secret::Secret;
@@ -37,10 +39,14 @@ pub enum RunError {
     NotFlushed,
     #[error("the edge's log: {0}")]
     Log(io::Error),
+    #[error("clients: {0}")]
+    Client(#[from] SdkError),
 }
 
 /// Keys that have not changed for so long are taken as final.
 const QUIET: Duration = Duration::from_millis(120);
+/// A busy Python gateway counts a successful call so long after its answer; without this the next case would get it.
+const LATE_COUNT: Duration = Duration::from_millis(1500);
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,18 +57,35 @@ pub enum Phase {
     Edge,
 }
 
+/// How long it is waited for what a client's leaving does to the provider's call.
+const PARTING: Duration = Duration::from_secs(5);
+/// After it, time for a second attempt that should not be.
+const SECOND_THOUGHTS: Duration = Duration::from_millis(300);
+
+/// One edge.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    pub base: Base,
+    /// scanned for keys and prompts
+    pub log: Option<PathBuf>,
+}
+
 /// What the cases are run against.
 pub struct Runner {
-    pub python: SocketAddr,
-    pub edge: SocketAddr,
+    pub python: Base,
+    pub edge: Edge,
+    /// edges of cases with a `config` of their own, by its name
+    pub configured: BTreeMap<String, Edge>,
+    /// the other side is an edge that says who served; else any gateway
+    pub edge_speaks: bool,
     pub provider: Provider,
+    pub sdks: Sdks,
     pub master_key: Secret,
     pub canaries: Canaries,
     pub rows: Option<Rows>,
-    /// the database is ours: tables are emptied before a phase
-    pub own_database: bool,
+    /// nobody else uses the gateways: tables are emptied before a phase, and requests are counted
+    pub exclusive: bool,
     pub redis: Option<Redis>,
-    pub edge_log: Option<PathBuf>,
 }
 
 /// All cases in one phase, and what belongs to the phase as a whole.
@@ -86,7 +109,7 @@ impl Runner {
             return Err(RunError::NotFlushed);
         }
         if let Some(redis) = &mut self.redis {
-            settled(redis).await.map_err(RunError::Redis)?;
+            settled(redis, None).await.map_err(RunError::Redis)?;
         }
         Ok(())
     }
@@ -104,10 +127,10 @@ impl Runner {
         let mut request = get("/v1/chat/completions", Key::Master);
         request.method = "POST".into();
         request.json = Some(json!({"model": MARKER, "messages": [{"role": "user", "content": "marker"}]}));
-        match send(self.python, &request, &self.master_key).await {
+        match self.python.send(&request, &self.master_key).await {
             Ok(response) if response.status == 200 => Ok(id),
             Ok(_) => Err(RunError::NotFlushed),
-            Err(source) => Err(RunError::Python { address: self.python, source }),
+            Err(source) => Err(RunError::Python { address: self.python.address, source }),
         }
     }
 
@@ -116,7 +139,7 @@ impl Runner {
         let phase_started = SystemTime::now();
         let mut before = BTreeMap::new();
         if let Some(rows) = &mut self.rows {
-            if self.own_database {
+            if self.exclusive {
                 rows.clear().await?;
             }
             before = rows.totals().await?;
@@ -130,7 +153,7 @@ impl Runner {
         let marker = self.mark().await?;
         let mut totals = json!({});
         if let Some(rows) = &mut self.rows {
-            if !rows.settle(&marker, self.own_database).await? {
+            if !rows.settle(&marker, self.exclusive).await? {
                 return Err(RunError::NotFlushed);
             }
             totals = json!(growth(&before, &rows.totals().await?));
@@ -155,79 +178,128 @@ impl Runner {
             let context = Context {
                 window: (unix(*started) as i64, end.min(unix(*started) as i64 + observed.millis as i64 / 1000 + 5)),
                 case_text: case.text.clone(),
-                addresses: vec![self.python.to_string(), self.edge.to_string()],
+                addresses: vec![self.python.address.to_string(), self.edge_of(case).base.address.to_string()],
             };
             normalise(&context, &mut observed.tree);
         }
         Ok(PhaseResult { cases: observed, totals })
     }
 
+    /// The edge a case is for.
+    fn edge_of(&self, case: &Case) -> &Edge {
+        case.config.as_ref().and_then(|name| self.configured.get(name)).unwrap_or(&self.edge)
+    }
+
     async fn case(&mut self, phase: Phase, case: &Case) -> Result<Observed, RunError> {
         let on_edge = phase == Phase::Edge;
-        let declines = if on_edge { self.declines().await } else { BTreeMap::new() };
-        let log_from = self.log_length();
-        let keys = match &mut self.redis {
+        let edge = self.edge_of(case).clone();
+        let before = if on_edge { self.counters(&edge).await } else { None };
+        let log_from = log_length(&edge);
+        // a client's case compares no keys: the requests' cases do, and waiting for them to settle takes longer than all else
+        let keys = match self.redis.as_mut().filter(|_| case.client.is_none()) {
             Some(redis) => Some(redis.dump().await.map_err(RunError::Redis)?),
             None => None,
         };
         let started = Instant::now();
         self.provider.script(&case.answers);
+        let base = if on_edge { edge.base.clone() } else { self.python.clone() };
+        let seen = match &case.client {
+            Some(call) => Some(self.client(call, &base).await?),
+            None => None,
+        };
         let mut responses = Vec::with_capacity(case.requests.len());
         for request in &case.requests {
-            let address = if on_edge { self.edge } else { self.python };
-            match send(address, request, &self.master_key).await {
+            let called = self.provider.called(request.calls_before_leaving());
+            match base.send_until(request, &self.master_key, called).await {
                 Ok(response) => responses.push(response),
                 // an edge that is gone is a difference, a Python gateway that is gone is no measure
-                Err(_) if on_edge => responses.push(unreachable()),
-                Err(source) => return Err(RunError::Python { address, source }),
+                Err(_) if on_edge => responses.push(Response::none(End::Reset)),
+                Err(source) => return Err(RunError::Python { address: base.address, source }),
             }
         }
-        let millis = elapsed_ms(started);
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if case.leaves() {
+            self.parted().await;
+        }
         let mut tree = Value::Null;
         if let (Some(redis), Some(before)) = (&mut self.redis, keys) {
-            let after = settled(redis).await.map_err(RunError::Redis)?;
+            let native = responses.iter().any(|r| served_by(r).as_deref() == Some("native"));
+            let counts = !native && case.answers.iter().any(|answer| answer.is_success());
+            let after = settled(redis, counts.then_some(&before)).await.map_err(RunError::Redis)?;
             tree = redis::delta(&before, &after, i64::try_from(elapsed_ms(started)).unwrap_or(i64::MAX));
         }
         let calls = self.provider.calls();
-        let keys = std::mem::replace(&mut tree, observe::tree(&responses, &calls, case.compare_bytes));
+        let keys = std::mem::replace(&mut tree, observe::tree(case, &responses, &calls));
         if let (Some(tree), Value::Object(_)) = (tree.as_object_mut(), &keys) {
             tree.insert("redis".into(), keys);
+        }
+        let mut served_by: Vec<_> = responses.iter().filter(|r| !left_unanswered(r)).map(served_by).collect();
+        if let (Some(seen), Some(tree)) = (seen, tree.as_object_mut()) {
+            served_by = seen.served_by();
+            seen.put_into(tree);
         }
         let mut observed = Observed {
             tree,
             raw: observe::raw(&responses, &calls),
-            served_by: responses.iter().map(|r| r.head.get("x-litellm-edge").map(str::to_owned)).collect(),
-            millis,
+            served_by,
+            millis: micros / 1000,
+            micros,
+            anybody: !self.edge_speaks,
             ..Observed::default()
         };
         if on_edge {
-            observed.declines = self.declines().await;
-            observed
-                .declines
-                .iter_mut()
-                .for_each(|(reason, n)| *n -= declines.get(reason).copied().unwrap_or(0).min(*n));
-            observed.declines.retain(|_, n| *n > 0);
-            observed.leaks = self.leaks(case, log_from).map_err(RunError::Log)?;
+            let sent = if case.route == METRICS { 0 } else { case.requests.len() as u64 };
+            let grown = self.growth(&edge, before.unwrap_or_default(), sent).await.unwrap_or_default();
+            let counts = self.exclusive && case.route != METRICS && case.client.is_none();
+            observed.counted = counts.then_some(grown.requests);
+            observed.declines = grown.declines;
+            observed.leaks = self.leaks(case, &edge, log_from).map_err(RunError::Log)?;
         }
         Ok(observed)
     }
 
-    /// `litellm_edge_declines_total` by reason; empty where the edge has no such metric.
-    async fn declines(&self) -> BTreeMap<String, u64> {
-        let request = get("/metrics", Key::Master);
-        match send(self.edge, &request, &self.master_key).await {
-            Ok(response) => declines(&String::from_utf8_lossy(&response.body.bytes)),
-            Err(_) => BTreeMap::new(),
+    /// Waits until the provider's calls of clients that left are over, one way or the other.
+    async fn parted(&self) {
+        let started = Instant::now();
+        while started.elapsed() < PARTING && self.provider.calls().iter().any(|call| call.left.is_none()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(SECOND_THOUGHTS).await;
+    }
+
+    /// What the edge has counted; `None`: it has no such page.
+    async fn counters(&self, edge: &Edge) -> Option<Counters> {
+        let response = edge.base.send(&get("/metrics", Key::Master), &self.master_key).await.ok()?;
+        let native = response.head.get("x-litellm-edge") == Some("native");
+        native.then(|| counters(&String::from_utf8_lossy(&response.body.bytes)))
+    }
+
+    /// What it has counted since `before`. A request is counted when its answer is through, so it may take a moment.
+    async fn growth(&self, edge: &Edge, before: Counters, sent: u64) -> Option<Counters> {
+        let started = Instant::now();
+        loop {
+            let mut now = self.counters(edge).await?;
+            now.requests = since(now.requests, &before.requests);
+            if now.requests.values().sum::<u64>() >= sent
+                || !self.exclusive
+                || started.elapsed() > Duration::from_secs(2)
+            {
+                now.declines = since(now.declines, &before.declines);
+                return Some(now);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    fn log_length(&self) -> u64 {
-        self.edge_log.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
+    /// What a real client sees of the gateway there.
+    async fn client(&mut self, call: &ClientCall, base: &Base) -> Result<Seen, RunError> {
+        let key = Secret::new(key_text(&call.key.0, &self.master_key).unwrap_or_default());
+        Ok(self.sdks.call(call, &base.url(), &key).await?)
     }
 
-    fn leaks(&self, case: &Case, from: u64) -> io::Result<Vec<String>> {
+    fn leaks(&self, case: &Case, edge: &Edge, from: u64) -> io::Result<Vec<String>> {
         use std::io::{Read, Seek, SeekFrom};
-        let Some(path) = &self.edge_log else { return Ok(Vec::new()) };
+        let Some(path) = &edge.log else { return Ok(Vec::new()) };
         let mut file = std::fs::File::open(path)?;
         file.seek(SeekFrom::Start(from))?;
         let mut text = Vec::new();
@@ -247,21 +319,38 @@ pub fn get(path: &str, key: Key) -> Request {
         json: None,
         body: None,
         body_base64: None,
+        connection: None,
     }
 }
 
-fn unreachable() -> Response {
-    let body = Body { bytes: Vec::new(), chunks: Vec::new(), end: End::Reset };
-    Response { head: Head::default(), status: 0, body, head_ms: 0 }
+fn served_by(response: &Response) -> Option<String> {
+    response.head.get("x-litellm-edge").map(str::to_owned)
 }
 
-/// The keys once nothing changes them any more: LiteLLM counts after it has answered.
-async fn settled(redis: &mut Redis) -> io::Result<redis::Dump> {
+/// The client did not wait for any answer: who served it is only in the edge's count.
+fn left_unanswered(response: &Response) -> bool {
+    response.status == 0 && response.body.end == End::Left
+}
+
+fn log_length(edge: &Edge) -> u64 {
+    edge.log.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
+}
+
+/// The keys once nothing changes them any more: LiteLLM counts after it has answered. `from`: something has to change,
+/// for a while that is what is waited for.
+async fn settled(redis: &mut Redis, from: Option<&redis::Dump>) -> io::Result<redis::Dump> {
     let values = |dump: &redis::Dump| dump.iter().map(|(k, e)| (k.clone(), e.value.clone())).collect::<Vec<_>>();
     let started = Instant::now();
     let mut last = redis.dump().await?;
+    while let Some(from) = from
+        && values(from) == values(&last)
+        && started.elapsed() < LATE_COUNT
+    {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        last = redis.dump().await?;
+    }
     let mut quiet = Instant::now();
-    while quiet.elapsed() < QUIET && started.elapsed() < Duration::from_secs(2) {
+    while quiet.elapsed() < QUIET && started.elapsed() < LATE_COUNT + Duration::from_secs(2) {
         tokio::time::sleep(Duration::from_millis(30)).await;
         let now = redis.dump().await?;
         if values(&now) != values(&last) {
@@ -272,14 +361,45 @@ async fn settled(redis: &mut Redis) -> io::Result<redis::Dump> {
     Ok(last)
 }
 
-/// Reads the counter out of the text format.
-fn declines(metrics: &str) -> BTreeMap<String, u64> {
-    let mut out = BTreeMap::new();
-    for line in metrics.lines().filter_map(|line| line.strip_prefix("litellm_edge_declines_total{")) {
-        let Some((labels, count)) = line.split_once("} ") else { continue };
-        let reason = labels.split(',').find_map(|label| label.strip_prefix("reason=\"")?.strip_suffix('"'));
-        if let (Some(reason), Ok(count)) = (reason, count.trim().parse::<f64>()) {
-            *out.entry(reason.to_owned()).or_default() += count as u64;
+/// The route whose page the runner itself asks for.
+const METRICS: &str = "metrics";
+
+/// What the suite reads on the edge's `/metrics`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counters {
+    /// `litellm_edge_declines_total` by reason
+    declines: BTreeMap<String, u64>,
+    /// `litellm_edge_requests_total` by side, without those for the page itself
+    requests: BTreeMap<String, u64>,
+}
+
+/// What grew, and by how much.
+fn since(now: BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let grown = |(name, n): (String, u64)| {
+        let n = n.saturating_sub(before.get(&name).copied().unwrap_or(0));
+        (n > 0).then_some((name, n))
+    };
+    now.into_iter().filter_map(grown).collect()
+}
+
+/// Reads them out of the text format.
+fn counters(metrics: &str) -> Counters {
+    let mut out = Counters::default();
+    for line in metrics.lines() {
+        let Some((name, rest)) = line.split_once('{') else { continue };
+        let Some((labels, count)) = rest.split_once("} ") else { continue };
+        let label = |name: &str| {
+            labels.split(',').find_map(|label| label.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
+        };
+        let count = count.trim().parse::<f64>().unwrap_or_default() as u64;
+        match (name, label("reason"), label("route")) {
+            ("litellm_edge_declines_total", Some(reason), _) => {
+                *out.declines.entry(reason.to_owned()).or_default() += count
+            }
+            ("litellm_edge_requests_total", _, route) if route != Some(METRICS) => {
+                *out.requests.entry(label("side").unwrap_or_default().to_owned()).or_default() += count
+            }
+            _ => {}
         }
     }
     out
@@ -310,11 +430,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn declines_are_read_by_reason() {
+    fn counters_are_read_by_label() {
         let text = "# HELP x\nlitellm_edge_declines_total{reason=\"model\",route=\"messages\"} 2\n\
                     litellm_edge_declines_total{reason=\"model\",route=\"chat_completions\"} 1\n\
-                    litellm_edge_declines_total{reason=\"field\",route=\"messages\"} 1\nother{reason=\"x\"} 4\n";
-        assert_eq!(declines(text), BTreeMap::from([("model".into(), 3), ("field".into(), 1)]));
+                    litellm_edge_declines_total{reason=\"field\",route=\"messages\"} 1\nother{reason=\"x\"} 4\n\
+                    litellm_edge_requests_total{route=\"messages\",side=\"python\",status=\"2xx\"} 5\n\
+                    litellm_edge_requests_total{route=\"metrics\",side=\"native\",status=\"2xx\"} 9\n";
+        let declines = BTreeMap::from([("model".into(), 3), ("field".into(), 1)]);
+        let requests = BTreeMap::from([("python".into(), 5)]);
+        assert_eq!(counters(text), Counters { declines, requests });
+        assert_eq!(since(counters(text).declines, &BTreeMap::from([("model".into(), 3)])).len(), 1);
     }
 
     #[test]

@@ -9,13 +9,12 @@ use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    canary::Canaries,
-    case::{self, Case, CaseError, Expect},
+    case::{self, Case, CaseError, Expect, Key},
     diff::diff,
     evidence::{self, Origin},
-    report::{self, Report, Verdict},
+    report::{self, Report, ToleratedUse, Verdict},
     run::{Phase, PhaseResult, RunError, Runner},
-    tolerated::{RUN, Tolerated, ToleratedError, glob},
+    tolerated::{self, RUN, Tolerated, ToleratedError, glob},
     verdict::{CaseResult, Outcome, judge},
 };
 
@@ -27,6 +26,8 @@ pub enum SuiteError {
     Tolerated(#[from] ToleratedError),
     #[error("no case matches")]
     NoCase,
+    #[error("{0} needs the environment variable {1}: the key of the caller")]
+    NoKey(String, String),
     #[error("there is no route {0:?} in the suite")]
     NoRoute(String),
     #[error(transparent)]
@@ -69,8 +70,32 @@ impl Selection {
         if cases.is_empty() {
             return Err(SuiteError::NoCase);
         }
+        for case in &cases {
+            for request in &case.requests {
+                if let Key::Env(name) = &request.key.0
+                    && std::env::var(name).is_err()
+                {
+                    return Err(SuiteError::NoKey(case.name.clone(), name.clone()));
+                }
+            }
+        }
         let everything = cases.len() == total;
         Ok(Self { cases, tolerated, whole, everything })
+    }
+
+    /// Leaves out cases; how many. Their routes are no longer whole: no evidence is written for them.
+    pub fn without(&mut self, left_out: impl Fn(&Case) -> bool) -> usize {
+        let before = self.cases.len();
+        let whole = &mut self.whole;
+        self.cases.retain(|case| {
+            let stays = !left_out(case);
+            if !stays {
+                whole.remove(&case.route);
+            }
+            stays
+        });
+        self.everything &= self.cases.len() == before;
+        before - self.cases.len()
     }
 }
 
@@ -116,7 +141,7 @@ pub async fn run(
     complaints.extend(lists.into_iter().map(|(_, complaint)| complaint));
     let worst = routes.values().map(report::RouteCounts::verdict).max().unwrap_or(Verdict::Inconclusive);
     Ok(Report {
-        schema: 1,
+        schema: report::SCHEMA,
         result: if complaints.is_empty() { worst } else { Verdict::Red },
         litellm_version: builds.litellm_version.clone(),
         source_digest: builds.source_digest.clone(),
@@ -124,8 +149,22 @@ pub async fn run(
         finished: now(),
         routes,
         complaints,
+        standing: Default::default(),
+        tolerated: tolerated.used().map(used).collect(),
+        command: String::new(),
         cases: results,
     })
+}
+
+fn used((entry, used): (&tolerated::Entry, u64)) -> ToleratedUse {
+    ToleratedUse {
+        route: entry.route.clone(),
+        case: entry.case.clone(),
+        location: entry.location.clone(),
+        why: entry.why.clone(),
+        until: entry.until.to_string(),
+        used,
+    }
 }
 
 async fn three_phases(
@@ -149,10 +188,12 @@ async fn three_phases(
 
 /// Only noise, or only what is written after the answer.
 fn only_late(result: &CaseResult) -> bool {
-    result.outcome != Outcome::Passed
-        && result.blamed().all(|judged| {
-            judged.noise || ["redis.", "rows."].iter().any(|late| judged.difference.path.starts_with(late))
-        })
+    result.outcome != Outcome::Passed && result.blamed().all(|judged| judged.noise || is_late(&judged.difference.path))
+}
+
+/// Written after the answer, or a matter of milliseconds.
+fn is_late(path: &str) -> bool {
+    ["redis.", "rows."].iter().any(|late| path.starts_with(late)) || path.contains("].arrival[")
 }
 
 /// The daily tables have no column that tells cases apart: they are compared by phase.
@@ -174,15 +215,16 @@ fn totals([python, noise, edge]: &[PhaseResult; 3], tolerated: &Tolerated) -> Ve
     complaints
 }
 
-/// Writes the reports; the paths written.
-pub fn write_reports(report: &Report, canaries: &Canaries, out: &Path, junit: Option<&Path>) -> Result<(), SuiteError> {
+/// Writes the reports. `report` must have been [`Report::redacted`].
+pub fn write_reports(report: &Report, out: &Path, junit: Option<&Path>) -> Result<(), SuiteError> {
     let put =
         |path: PathBuf, text: String| std::fs::write(&path, text).map_err(|source| SuiteError::Io { path, source });
     std::fs::create_dir_all(out).map_err(|source| SuiteError::Io { path: out.to_owned(), source })?;
-    let json = report::json(report, canaries)
-        .map_err(|e| SuiteError::Io { path: out.to_owned(), source: io::Error::other(e) })?;
+    let json =
+        report::json(report).map_err(|e| SuiteError::Io { path: out.to_owned(), source: io::Error::other(e) })?;
     put(out.join("report.json"), json)?;
-    put(junit.map_or_else(|| out.join("junit.xml"), Path::to_owned), report::junit(report, canaries))
+    put(out.join("report.html"), report::html(report))?;
+    put(junit.map_or_else(|| out.join("junit.xml"), Path::to_owned), report::junit(report))
 }
 
 /// Writes the evidence of every route whose cases all ran; the routes written.

@@ -93,7 +93,7 @@ impl Tolerated {
             }
             // `response.` is `response[*].`
             let mut location = written.r#where;
-            for list in ["response", "provider"] {
+            for list in ["response", "provider", "recorded"] {
                 if let Some(rest) = location.strip_prefix(&format!("{list}.")) {
                     location = format!("{list}[*].{rest}");
                 }
@@ -130,6 +130,11 @@ impl Tolerated {
         allowed
     }
 
+    /// Entries that were needed, with how often.
+    pub fn used(&self) -> impl Iterator<Item = (&Entry, u64)> {
+        self.entries.iter().map(|entry| (entry, entry.used.get())).filter(|(_, used)| *used > 0)
+    }
+
     /// Entries that fail the run: expired, or about whole routes that were run (`ran`) and never needed.
     pub fn complaints(&self, today: Date, ran: impl Fn(&str) -> bool) -> Vec<(String, String)> {
         let mut out = Vec::new();
@@ -147,7 +152,7 @@ impl Tolerated {
 }
 
 /// The path itself or anything below it.
-fn covers(pattern: &str, path: &str) -> bool {
+pub fn covers(pattern: &str, path: &str) -> bool {
     glob(pattern, path)
         || path
             .char_indices()

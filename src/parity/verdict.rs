@@ -2,13 +2,14 @@
 //! the measure of noise. Noise is never masked: a path that moves by itself needs an entry in tolerated.toml too.
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
     case::{Case, Expect},
     diff::{Difference, Kind, diff},
     observe::Raw,
+    recorded,
     tolerated::{Subject, Tolerated},
 };
 
@@ -22,13 +23,19 @@ pub struct Observed {
     pub served_by: Vec<Option<String>>,
     /// growth of `litellm_edge_declines_total` by reason
     pub declines: BTreeMap<String, u64>,
+    /// growth of `litellm_edge_requests_total` by side; `None`: not asked
+    pub counted: Option<BTreeMap<String, u64>>,
     /// names (never values) of the canaries seen in the edge's log
     pub leaks: Vec<String>,
     pub millis: u64,
+    /// the other side is no edge of this build: who served there is not asked
+    pub anybody: bool,
+    /// the same, finer
+    pub micros: u64,
 }
 
 /// What became of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Passed,
@@ -38,7 +45,7 @@ pub enum Outcome {
 }
 
 /// A difference and what is made of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Judged {
     #[serde(flatten)]
     pub difference: Difference,
@@ -48,7 +55,7 @@ pub struct Judged {
 }
 
 /// One case's verdict.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CaseResult {
     pub name: String,
     pub route: String,
@@ -59,8 +66,16 @@ pub struct CaseResult {
     pub recorded: Vec<Difference>,
     pub python: Raw,
     pub edge: Raw,
-    /// of the three phases
+    /// `native`, `passed` or `declined:<reason>`
+    #[serde(default)]
+    pub expect: String,
+    /// the edge's counted reasons
+    #[serde(default)]
+    pub declines: BTreeMap<String, u64>,
+    /// of the three phases, from the first byte sent to the last one received
     pub millis: [u64; 3],
+    #[serde(default)]
+    pub micros: [u64; 3],
     /// the first look was disturbed by what arrived late; this is the second
     pub repeated: bool,
 }
@@ -82,7 +97,10 @@ pub fn judge(case: &Case, python: &Observed, noise: &Observed, edge: &Observed, 
     let expect = case.expect.to_string();
     let subject = Subject { route: &case.route, file: case.file(), expect: &expect };
     let mut found = diff(&python.tree, &edge.tree);
-    found.extend(expectation(case, edge));
+    if !edge.anybody {
+        found.extend(expectation(case, edge));
+    }
+    found.extend(recorded::differences(case, &python.tree));
     found.extend(edge.leaks.iter().map(|leak| value("log.edge", Value::Null, leak.as_str().into())));
     let (recorded, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|d| d.kind.is_recorded_only());
     let noisy: Vec<Difference> =
@@ -90,7 +108,8 @@ pub fn judge(case: &Case, python: &Observed, noise: &Observed, edge: &Observed, 
     let mut differences: Vec<Judged> = Vec::new();
     for difference in found {
         let tolerated = tolerated.allows(&subject, &difference);
-        let noise = noisy.iter().any(|noisy| noisy.path == difference.path);
+        let path = difference.path.replacen("recorded[", "response[", 1);
+        let noise = noisy.iter().any(|noisy| noisy.path == path);
         differences.push(Judged { difference, noise, tolerated });
     }
     for difference in noisy {
@@ -114,7 +133,10 @@ pub fn judge(case: &Case, python: &Observed, noise: &Observed, edge: &Observed, 
         recorded,
         python: python.raw.clone(),
         edge: edge.raw.clone(),
+        expect,
+        declines: edge.declines.clone(),
         millis: [python.millis, noise.millis, edge.millis],
+        micros: [python.micros, noise.micros, edge.micros],
         repeated: false,
     }
 }
@@ -134,10 +156,14 @@ fn expectation(case: &Case, edge: &Observed) -> Vec<Difference> {
     }
     let wanted = match &case.expect {
         Expect::Native | Expect::Passed => BTreeMap::new(),
-        Expect::Declined(reason) => BTreeMap::from([(reason.clone(), case.requests.len() as u64)]),
+        Expect::Declined(reason) => BTreeMap::from([(reason.clone(), edge.served_by.len() as u64)]),
     };
     if edge.declines != wanted {
         found.push(value("expect.declines", json!(wanted), json!(edge.declines)));
+    }
+    let sent = BTreeMap::from([(side.to_owned(), case.requests.len() as u64)]);
+    if let Some(counted) = edge.counted.as_ref().filter(|counted| **counted != sent) {
+        found.push(value("expect.counted", json!(sent), json!(counted)));
     }
     found
 }
@@ -191,6 +217,17 @@ mod tests {
         assert_eq!(judged(&case("'declined:field'"), &declined), Outcome::Failed);
         let silent = Observed { served_by: vec![None], ..same.clone() };
         assert_eq!(judged(&case("native"), &silent), Outcome::Failed);
+    }
+
+    #[test]
+    fn a_request_that_is_not_counted_fails_the_case() {
+        let same = observed(json!({}));
+        for (side, n, outcome) in
+            [("native", 1, Outcome::Passed), ("native", 2, Outcome::Failed), ("python", 1, Outcome::Failed)]
+        {
+            let edge = Observed { counted: Some(BTreeMap::from([(side.into(), n)])), ..same.clone() };
+            assert_eq!(judge(&case("native"), &same, &same, &edge, &Tolerated::default()).outcome, outcome);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 
 use super::{Call, CallLog, Decline, Execution, Head, NativeRoute, Reply, ReplyBody};
-use crate::{config::Snapshot, error::Dialect, store::DatabaseHealth};
+use crate::{config::Snapshot, error::Dialect, faults::fault, store::DatabaseHealth};
 
 /// The row of the route table.
 pub const LIVELINESS: NativeRoute = NativeRoute {
@@ -15,7 +15,10 @@ pub const LIVELINESS: NativeRoute = NativeRoute {
     serves: "the edge process is alive",
     declines: &[Decline::NotThisPath],
     admit_head: |_, snapshot| no_root_path(snapshot),
-    admit: |_| Ok(reply(StatusCode::OK, "\"I'm alive!\"")),
+    admit: |_| {
+        let status = if fault!(LivelinessWrong) { StatusCode::NO_CONTENT } else { StatusCode::OK };
+        Ok(reply(status, "\"I'm alive!\""))
+    },
 };
 
 /// The row of the route table.
@@ -44,6 +47,7 @@ fn readiness_head(_: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
 
 fn readiness(call: &Call) -> Execution {
     let (status, body) = match call.services.health.database() {
+        _ if fault!(ReadinessWrong) => (StatusCode::OK, r#"{"status":"healthy","db":"disconnected"}"#),
         DatabaseHealth::Connected => (StatusCode::OK, r#"{"status":"healthy","db":"connected"}"#),
         DatabaseHealth::NotConfigured => (StatusCode::OK, r#"{"status":"healthy","db":"Not connected"}"#),
         DatabaseHealth::Disconnected => {

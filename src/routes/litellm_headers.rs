@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::{
     config::Deployment,
+    faults::fault,
     spend::{Cost, cost::python_float},
 };
 
@@ -35,7 +36,8 @@ pub fn push_cost(headers: &mut HeaderList, cost: Option<&Cost>, usage_has_cache:
 
 /// `x-litellm-model-id`, `-model-name`: the deployment that served.
 pub fn push_deployment(headers: &mut HeaderList, deployment: &Deployment) {
-    push(headers, "x-litellm-model-id", deployment.id.clone());
+    let id = if fault!(ModelId) { deployment.litellm_model.clone() } else { deployment.id.clone() };
+    push(headers, "x-litellm-model-id", id);
     push(headers, "x-litellm-model-name", deployment.litellm_model.clone());
 }
 
@@ -48,6 +50,7 @@ pub fn push(headers: &mut HeaderList, name: &'static str, value: impl Into<Strin
 pub fn call_id(client: Option<&str>) -> String {
     match client {
         Some(id) if (1..=256).contains(&id.len()) => id.to_owned(),
+        _ if fault!(CallId) => uuid::Uuid::new_v4().simple().to_string(),
         _ => uuid::Uuid::new_v4().to_string(),
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     auth,
     config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
     error::Dialect,
+    faults::fault,
     json::{Object, Raw},
     providers::anthropic::{self, Outgoing},
     router,
@@ -123,6 +124,9 @@ fn judge_headers(head: &Head) -> Result<(), Decline> {
 }
 
 fn admit(call: Call) -> Result<Execution, Decline> {
+    if fault!(PromptInLog) {
+        tracing::info!(body = %String::from_utf8_lossy(&call.body), "a prompt");
+    }
     let snapshot = Arc::clone(&call.snapshot);
     let accepted = |reason: Decline| reason == Decline::SpendInDatabase && call.policy.accept_no_spend_rows;
     if let Some(reason) = snapshot.declines.iter().find(|reason| !accepted(reason.decline)) {

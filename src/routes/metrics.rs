@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 
 use super::{Call, CallLog, Decline, Execution, Head, NativeRoute, Reply, ReplyBody};
-use crate::{auth, config::Snapshot, error::Dialect};
+use crate::{auth, config::Snapshot, error::Dialect, faults::fault, telemetry::Metrics};
 
 /// The row of the route table.
 pub const METRICS: NativeRoute = NativeRoute {
@@ -40,8 +40,12 @@ fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
 }
 
 fn metrics(call: &Call) -> Execution {
-    let body = call.services.metrics.render();
+    Box::pin(std::future::ready(reply(&call.services.metrics)))
+}
+
+/// The answer itself, also of `/edge/metrics`.
+pub fn reply(metrics: &Metrics) -> Reply {
+    let body = if fault!(MetricsEmpty) { Vec::new() } else { metrics.render() };
     let headers = vec![("content-type".into(), "text/plain; version=0.0.4; charset=utf-8".to_owned())];
-    let reply = Reply { status: StatusCode::OK, headers, body: ReplyBody::Full(body.into()), log: CallLog::default() };
-    Box::pin(std::future::ready(reply))
+    Reply { status: StatusCode::OK, headers, body: ReplyBody::Full(body.into()), log: CallLog::default() }
 }

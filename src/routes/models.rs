@@ -11,6 +11,7 @@ use crate::{
     auth,
     config::{Deployment, ModelGroup, Snapshot},
     error::Dialect,
+    faults::fault,
     json::ObjectWriter,
 };
 
@@ -70,7 +71,7 @@ fn body(snapshot: &Snapshot) -> Vec<u8> {
     let mut out = ObjectWriter::with_capacity(64 + snapshot.group_order.len() * 160);
     let data = out.key("data");
     data.push(b'[');
-    for (at, name) in snapshot.group_order.iter().enumerate() {
+    for (at, name) in snapshot.group_order.iter().skip(usize::from(fault!(ModelMissing))).enumerate() {
         if at > 0 {
             data.push(b',');
         }

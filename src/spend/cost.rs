@@ -1,5 +1,6 @@
 //! US dollars of one call, by LiteLLM's `generic_cost_per_token`
 //! (litellm_core_utils/llm_cost_calc/utils.py), and Python's way of writing a float.
+use crate::faults::fault;
 
 /// Prices of one model in US dollars per token; from LiteLLM's price map or `litellm_params`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -97,7 +98,8 @@ pub fn cost(pricing: &Pricing, usage: &Usage) -> Cost {
     let text_out = usage.completion.saturating_sub(usage.reasoning) as f64;
     let reasoning = usage.reasoning as f64 * pricing.output_reasoning.unwrap_or(output_rate);
     let output = text_out * output_rate + reasoning;
-    Cost { input, output, cache_read, cache_creation, reasoning, tools: 0.0, total: input + output }
+    let total = if fault!(WrongCost) { input } else { input + output };
+    Cost { input, output, cache_read, cache_creation, reasoning, tools: 0.0, total }
 }
 
 /// `str(float)` of Python: shortest digits that read back, exponent form below 1e-4 and from 1e16

@@ -3,8 +3,11 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use http::Method;
 
-use super::Metrics;
-use crate::routes::{CallLog, Decline};
+use super::{Metrics, metrics::AbortedBy, trace::Trace};
+use crate::{
+    faults::fault,
+    routes::{CallLog, Decline},
+};
 
 /// Who answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,25 +63,37 @@ pub struct Record {
     pub client_gone: bool,
     /// the kind of failure towards Python, where there was one
     pub python_error: Option<&'static str>,
+    /// when the answer's head was there
+    pub first_byte: Option<Instant>,
+    /// the answer was broken off, by this side
+    pub aborted: Option<AbortedBy>,
+    /// bytes of the request's body that were read, and of the answer's body that were written
+    pub bytes: (usize, usize),
     pub call: CallLog,
+    /// where the operator wants traces
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Record {
     /// Writes the line and fills the metrics. `status` 499: the client left before an answer began.
     pub fn finish(&self, status: u16, metrics: &Metrics) {
-        let elapsed = self.started.elapsed().as_secs_f64();
+        let now = Instant::now();
+        if let Some(trace) = &self.trace {
+            trace.finish(self, status, now);
+        }
+        let elapsed = now.saturating_duration_since(self.started).as_secs_f64();
         let side = self.side.as_str();
-        let class = match status {
-            200..300 => "2xx",
-            300..400 => "3xx",
-            400..500 => "4xx",
-            500.. => "5xx",
-            _ => "1xx",
-        };
-        metrics.requests.with_label_values(&[&*self.route, side, class]).inc();
-        metrics.duration.with_label_values(&[&*self.route, side]).observe(elapsed);
+        let route = metrics.route(&self.route);
+        let first_byte = self.first_byte.map(|at| at.duration_since(self.started).as_secs_f64());
+        if !fault!(RequestNotCounted) {
+            route.answered(metrics, self.side, status, elapsed, first_byte);
+        }
+        route.bytes(metrics, self.side, self.bytes.0, self.bytes.1);
+        if let Some(by) = self.aborted {
+            route.aborted(metrics, self.side, by);
+        }
         if let Some(waited) = self.call.provider_ms {
-            metrics.provider.with_label_values(&[&*self.route]).observe(waited / 1000.0);
+            route.waited(metrics, waited / 1000.0);
         }
         if !tracing::enabled!(target: "access", tracing::Level::INFO) {
             return;
@@ -111,7 +126,7 @@ fn round(milliseconds: f64) -> f64 {
 }
 
 /// LiteLLM has paths with a key or its hash in them (`/key/{key}/regenerate`): segments that could be one are masked.
-fn mask(path: &str) -> Cow<'_, str> {
+pub(super) fn mask(path: &str) -> Cow<'_, str> {
     let path = path.get(..path.len().min(512)).unwrap_or("(not utf-8)");
     if !path.split('/').any(could_be_secret) {
         return Cow::Borrowed(path);

@@ -1,8 +1,13 @@
-//! Metrics, tracing set-up and the access log. Labels are bounded: route ids, modes, closed enums, status classes.
+//! Metrics, logging set-up, the access log and traces. Labels are bounded: route ids, modes, closed enums, status classes.
 //! It must never see a key or a prompt.
 pub mod access_log;
-mod metrics;
+pub mod history;
+pub mod metrics;
+pub mod otlp;
+mod process;
 mod setup;
+pub mod trace;
 
 pub use metrics::Metrics;
+pub use process::Usage;
 pub use setup::{LogFormat, hush_panics, init};

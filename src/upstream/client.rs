@@ -1,7 +1,11 @@
 //! hyper-util's pooled client behind a small face.
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::decode::ContentDecoder;
+use crate::capture::{self, ExchangeTap};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
@@ -11,6 +15,9 @@ use hyper_util::{
     client::legacy::{Client as Pool, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use prometheus::Histogram;
+
+use crate::telemetry::Metrics;
 
 /// One request to a provider.
 #[derive(Debug, Clone)]
@@ -39,6 +46,8 @@ pub struct Body {
     timeout: Duration,
     inflate: Option<ContentDecoder>,
     received: u64,
+    /// where a copy goes while traffic is recorded
+    tap: Option<ExchangeTap>,
 }
 
 /// Why no (whole) answer came.
@@ -50,6 +59,9 @@ pub enum Failed {
     Timeout(Duration),
     #[error("connection closed before an answer")]
     Disconnected,
+    /// by RST, where [`Failed::Disconnected`] is by FIN
+    #[error("connection reset before an answer")]
+    Reset,
     #[error("answer cut short")]
     Cut,
     #[error("answer larger than {0} bytes")]
@@ -60,6 +72,29 @@ pub enum Failed {
 #[derive(Debug, Clone)]
 pub struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    watch: Option<Arc<Watch>>,
+}
+
+/// Where calls are counted, by their result; resolved once.
+#[derive(Debug)]
+struct Watch([Histogram; RESULTS.len()]);
+
+/// Status classes by their first digit (0: none), then [`Failed`].
+const RESULTS: [&str; 9] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx", "connect", "timeout", "disconnected"];
+
+impl Watch {
+    fn called(&self, result: Result<u16, &Failed>, seconds: f64) {
+        let index = match result {
+            Ok(status @ 100..600) => usize::from(status / 100),
+            Ok(_) => 0,
+            Err(Failed::Connect) => 6,
+            Err(Failed::Timeout(_)) => 7,
+            Err(_) => 8,
+        };
+        if let Some(histogram) = self.0.get(index) {
+            histogram.observe(seconds);
+        }
+    }
 }
 
 impl Client {
@@ -77,11 +112,26 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(50))
             .pool_max_idle_per_host(1024)
             .build(connector);
-        Self { pool }
+        Self { pool, watch: None }
+    }
+
+    /// A client whose calls are counted.
+    pub fn watched(metrics: &Metrics) -> Self {
+        let handles = RESULTS.map(|result| metrics.provider_calls.with_label_values(&[result]));
+        Self { watch: Some(Arc::new(Watch(handles))), ..Self::new() }
     }
 
     /// Sends once; retries only what hyper knows was never sent (a pooled connection that was already closed).
     pub async fn send(&self, request: Request) -> Result<Response, Failed> {
+        let Some(watch) = &self.watch else { return self.exchange(request).await };
+        let sent = Instant::now();
+        let result = self.exchange(request).await;
+        watch.called(result.as_ref().map(|answer| answer.status.as_u16()), sent.elapsed().as_secs_f64());
+        result
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Response, Failed> {
+        let tap = capture::exchange(&request.headers, &request.body);
         let mut outgoing = http::Request::new(Full::new(request.body));
         *outgoing.method_mut() = request.method;
         *outgoing.uri_mut() = request.uri;
@@ -90,15 +140,20 @@ impl Client {
         for (name, value) in request.headers {
             headers.append(name, value);
         }
-        let answer = match tokio::time::timeout(request.timeout, self.pool.request(outgoing)).await {
-            Err(_) => return Err(Failed::Timeout(request.timeout)),
-            Ok(Err(error)) if error.is_connect() => return Err(Failed::Connect),
-            Ok(Err(_)) => return Err(Failed::Disconnected),
-            Ok(Ok(answer)) => answer,
+        let answered = match tokio::time::timeout(request.timeout, self.pool.request(outgoing)).await {
+            Err(_) => Err(Failed::Timeout(request.timeout)),
+            Ok(Err(error)) if error.is_connect() => Err(Failed::Connect),
+            Ok(Err(error)) if is_reset(&error) => Err(Failed::Reset),
+            Ok(Err(_)) => Err(Failed::Disconnected),
+            Ok(Ok(answer)) => Ok(answer),
         };
+        let answer = answered.inspect_err(|failed| ended(tap.as_ref(), failed))?;
         let (head, incoming) = answer.into_parts();
         let inflate = inflate_of(&head.headers);
-        let body = Body { incoming, timeout: request.timeout, inflate, received: 0 };
+        if let Some(tap) = &tap {
+            tap.head(head.status, &head.headers);
+        }
+        let body = Body { incoming, timeout: request.timeout, inflate, received: 0, tap };
         Ok(Response { status: head.status, headers: head.headers, body })
     }
 }
@@ -107,6 +162,13 @@ impl Default for Client {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    let by_reset = |error: &std::io::Error| matches!(error.kind(), ConnectionReset | BrokenPipe);
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.downcast_ref::<std::io::Error>().is_some_and(by_reset))
 }
 
 fn tls_config() -> rustls::ClientConfig {
@@ -128,13 +190,21 @@ impl Body {
     pub async fn chunk(&mut self) -> Option<Result<Bytes, Failed>> {
         loop {
             let frame = match tokio::time::timeout(self.timeout, self.incoming.frame()).await {
-                Err(_) => return Some(Err(Failed::Timeout(self.timeout))),
-                Ok(None) => return None,
-                Ok(Some(Err(_))) => return Some(Err(Failed::Cut)),
+                Err(_) => return Some(Err(self.failed(Failed::Timeout(self.timeout)))),
+                Ok(None) => {
+                    if let Some(tap) = &self.tap {
+                        tap.end(capture::End::Complete);
+                    }
+                    return None;
+                }
+                Ok(Some(Err(_))) => return Some(Err(self.failed(Failed::Cut))),
                 Ok(Some(Ok(frame))) => frame,
             };
             let Ok(data) = frame.into_data() else { continue };
             self.received += data.len() as u64;
+            if let Some(tap) = &self.tap {
+                tap.piece(&data);
+            }
             match &mut self.inflate {
                 None => return Some(Ok(data)),
                 Some(inflate) => match inflate.push(&data) {
@@ -144,6 +214,11 @@ impl Body {
                 },
             }
         }
+    }
+
+    fn failed(&self, failed: Failed) -> Failed {
+        ended(self.tap.as_ref(), &failed);
+        failed
     }
 
     /// Bytes that arrived so far, as sent.
@@ -176,6 +251,16 @@ impl Body {
         }
         Ok(whole.unwrap_or_else(|| more.freeze()))
     }
+}
+
+/// Notes how a recorded call ended.
+fn ended(tap: Option<&ExchangeTap>, failed: &Failed) {
+    let Some(tap) = tap else { return };
+    tap.end(match failed {
+        Failed::Connect => capture::End::Connect,
+        Failed::Timeout(_) => capture::End::Timeout,
+        Failed::Disconnected | Failed::Reset | Failed::Cut | Failed::TooLarge(_) => capture::End::Cut,
+    });
 }
 
 /// Most bytes one received piece may decode to.

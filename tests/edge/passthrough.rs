@@ -322,3 +322,23 @@ fn the_shortest_requests_are_answered_and_silence_is_not_kept() {
     assert!(kept.is_closed());
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
+
+/// uvicorn, when an exception has left the application: 500, then a traceback in the log, then it closes without a word.
+#[test]
+fn a_connection_that_gave_a_500_is_not_used_again() {
+    let python = FakePython::start(|request, stream| {
+        if !request.line().contains("/crash") {
+            return stream.write_all(ok("fine").as_bytes()).is_ok();
+        }
+        let _ = stream.write_all(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\nno");
+        std::thread::sleep(Duration::from_millis(150));
+        false
+    });
+    let edge = start_edge(Some(python.port), |_| {});
+    let post =
+        |path: &str| ask(edge.port, &format!("POST {path} HTTP/1.1\r\nhost: edge\r\ncontent-length: 1\r\n\r\na"));
+    for _ in 0..3 {
+        assert_eq!(post("/crash").status, 500);
+        assert_eq!(post("/next").status, 200);
+    }
+}

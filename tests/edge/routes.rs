@@ -48,7 +48,12 @@ fn reply(body: impl Into<Bytes>) -> Reply {
             (Cow::Owned("llm_provider-x-request-id".to_owned()), "req_1".to_owned()),
         ],
         body: ReplyBody::Full(body.into()),
-        log: CallLog { model_group: Some("group".to_owned()), ..CallLog::default() },
+        log: CallLog {
+            model_group: Some("group".to_owned()),
+            provider: Some("openai"),
+            prompt_tokens: Some(3),
+            ..CallLog::default()
+        },
     }
 }
 

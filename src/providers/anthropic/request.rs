@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::Deployment,
+    faults::fault,
     json::{Kind, Object, ObjectWriter, Raw},
     routes::Decline,
 };
@@ -119,7 +120,7 @@ pub fn outgoing(
 
     let mut body = ObjectWriter::with_capacity(messages.text().len() + params_len(&params) + 256);
     body.raw("messages", messages.text());
-    body.raw("max_tokens", max_tokens.text());
+    body.raw("max_tokens", if fault!(ProviderFieldChanged) { "1" } else { max_tokens.text() });
     body.string("model", &deployment.model);
     if let Some(metadata) = metadata {
         body.raw("metadata", &metadata);
@@ -289,6 +290,7 @@ fn headers(
     }
     headers.push((X_API_KEY, key));
     headers.push((VERSION, version.map_or(Ok(DEFAULT_VERSION), value)?));
+    headers.retain(|(name, _)| !(fault!(ProviderHeaderDropped) && *name == VERSION));
     headers.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
     if let Some(beta) = beta {
         headers.push((BETA, value(&beta)?));

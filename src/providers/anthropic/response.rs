@@ -1,5 +1,6 @@
 //! The provider's JSON answer: the caller's model name in, usage out. Everything else is copied as it stands.
 use crate::{
+    faults::fault,
     json::{Kind, Object, ObjectWriter, Raw, push_string},
     spend::Usage,
 };
@@ -42,7 +43,7 @@ pub fn answer(body: &[u8], model: &str) -> Result<Answer, Unreadable> {
     };
     let mut out = ObjectWriter::with_capacity(body.len() + model.len());
     for (key, value) in object.iter() {
-        if key == "model" {
+        if key == "model" && !fault!(ModelName) {
             out.string(key, model);
         } else {
             out.raw(key, value.text());
@@ -51,7 +52,7 @@ pub fn answer(body: &[u8], model: &str) -> Result<Answer, Unreadable> {
     let model = object.some("model");
     let served = model.and_then(Raw::as_str).map(|model| model.into_owned());
     let mut usage = Usage::default();
-    let given = object.some("usage");
+    let given = object.some("usage").filter(|_| !fault!(LostUsageAnthropic));
     let from = given.and_then(Raw::object);
     let count = |name: &str| from.as_ref().and_then(|usage| usage.get(name));
     let priced = match (count("input_tokens"), count("output_tokens")) {

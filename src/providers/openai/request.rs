@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     config::Deployment,
+    faults::fault,
     json::{Kind, Object, ObjectWriter, Raw},
     routes::Decline,
 };
@@ -57,6 +58,7 @@ pub fn prepare(fields: &Object<'_>, deployment: &Deployment) -> Result<Prepared,
             _ if value.is_null() => {}
             Fate::Unsupported => return Err(Decline::UnsupportedParam),
             Fate::Keep => {}
+            Fate::Forward if fault!(ProviderFieldDropped) && name == "temperature" => {}
             Fate::Forward => out.raw(name, value.text()),
             Fate::Read => read(&mut out, fields, family, name, value)?,
         }
@@ -102,7 +104,9 @@ fn read(
         "functions" if value.kind() != Kind::Array => return Err(Decline::FieldType),
         "response_format" if value.kind() != Kind::Object => return Err(Decline::FieldType),
         "user" if family == Family::Unknown => return Ok(()),
-        "reasoning_effort" if family == Family::Catalog => return Err(Decline::UnsupportedParam),
+        "reasoning_effort" if family == Family::Catalog && !fault!(NotDeclined) => {
+            return Err(Decline::UnsupportedParam);
+        }
         _ => {}
     }
     out.raw(name, value.text());

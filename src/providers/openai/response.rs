@@ -10,6 +10,7 @@ use super::{
     write_without_nulls,
 };
 use crate::{
+    faults::fault,
     json::{Kind, Object, ObjectWriter, Raw, push_string},
     spend,
 };
@@ -53,7 +54,7 @@ pub fn transform(
         out.string("model", name);
     }
     out.raw("object", "\"chat.completion\"");
-    if let Some(fingerprint) = top.some("system_fingerprint") {
+    if let Some(fingerprint) = top.some("system_fingerprint").filter(|_| !fault!(DroppedField)) {
         out.raw("system_fingerprint", fingerprint.text());
     }
     let json = out.key("choices");
@@ -65,7 +66,7 @@ pub fn transform(
         write_choice(json, index, choice)?;
     }
     json.push(b']');
-    let usage = Usage::read(top.some("usage"));
+    let usage = Usage::read(top.some("usage").filter(|_| !fault!(LostUsage)));
     usage.write(out.key("usage"), None);
     for (name, value) in members(&top) {
         let own = ["id", "created", "model", "object", "system_fingerprint", "choices", "usage"];
@@ -188,7 +189,7 @@ fn write_choice(out: &mut Vec<u8>, index: usize, choice: Raw<'_>) -> Result<(), 
     if reason == "stop" && !calls.is_empty() {
         reason = "tool_calls".into();
     }
-    let mapped = map_finish_reason(&reason);
+    let mapped = if fault!(FinishReason) { "stop" } else { map_finish_reason(&reason) };
     out.extend_from_slice(b"{\"finish_reason\":\"");
     out.extend_from_slice(mapped.as_bytes());
     out.extend_from_slice(format!("\",\"index\":{index},\"message\":").as_bytes());

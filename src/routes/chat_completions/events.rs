@@ -12,6 +12,7 @@ use super::{
     price,
 };
 use crate::{
+    faults::fault,
     providers::openai::{error::Fault, python, stream::ChunkTransform},
     routes::{CallLog, EventStream, Reply, ReplyBody},
     upstream::{Body, Failed, Response, sse::Decoder},
@@ -51,7 +52,7 @@ impl ChatEvents {
         let mut events = Self {
             length: answer.headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()).map(str::to_owned),
             events: Decoder::new(MAX_EVENT),
-            chunks: ChunkTransform::new(model, admitted.prepared.client_usage),
+            chunks: ChunkTransform::new(model, admitted.prepared.client_usage && !fault!(LostStreamUsage)),
             body: Some(answer.body),
             first: None,
             provider_ms: clock.provider_ms,

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     error::{Dialect, Failure},
+    faults::fault,
     providers::openai::{
         error::{Answered, Fault, RouterView, Told},
         response,
@@ -104,7 +105,8 @@ fn whole(context: &Context, body: &[u8], headers: &HeaderMap, clock: &Clock) -> 
     let cost = price::cost(&admitted.deployment, done.model.as_deref(), done.service_tier.as_deref(), &done.usage);
     let priced = Priced { cost: cost.as_ref(), usage: &done.usage };
     let mut list = headers::success(admitted, &context.call_id, headers, Some(&priced), clock);
-    list.insert(0, (Cow::Borrowed("content-type"), "application/json".to_owned()));
+    let kind = if fault!(ContentType) { "application/json; charset=utf-8" } else { "application/json" };
+    list.insert(0, (Cow::Borrowed("content-type"), kind.to_owned()));
     let log = CallLog {
         prompt_tokens: Some(done.usage.prompt),
         completion_tokens: Some(done.usage.completion),
@@ -138,7 +140,8 @@ fn failed_reply(context: &Context, fault: &Fault, provider: Option<&HeaderMap>) 
         false => headers::error(&context.call_id, provider, shown),
     };
     let body = error_body(&told, context.call.snapshot.settings.call_id_in_error_body.then_some(&context.call_id));
-    let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = if fault!(ErrorStatus) { 500 } else { told.status };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Reply { status, headers, body: ReplyBody::Full(body), log: log(admitted) }
 }
 
@@ -154,9 +157,9 @@ pub(super) fn error_body(told: &Told, call_id: Option<&String>) -> Bytes {
     let failure = Failure {
         status: StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         message: told.message.clone(),
-        kind: told.kind.clone(),
-        param: told.param.clone(),
-        code: Some(told.status.to_string()),
+        kind: told.kind.clone().filter(|_| !fault!(ErrorType)),
+        param: if fault!(ErrorParam) { Some("model".into()) } else { told.param.clone() },
+        code: Some(told.status.to_string()).filter(|_| !fault!(ErrorCode)),
         extra,
         retry_after: None,
     };

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::{Admitted, Timeout};
 use crate::{
     config::Deployment,
+    faults::fault,
     routes::litellm_headers::{HeaderList, LITELLM_VERSION, push, push_deployment},
     spend::{Cost, Usage, cost::python_float},
 };
@@ -46,6 +47,7 @@ pub(super) fn provider(deployment: &Deployment, timeout: &Timeout) -> Option<Vec
     authorization.set_sensitive(true);
     list.push((http::header::AUTHORIZATION, authorization));
     for (name, value) in SDK {
+        let value = if fault!(ProviderHeaderChanged) && name == "user-agent" { "edge" } else { value };
         list.push((HeaderName::from_static(name), HeaderValue::from_static(value)));
     }
     list.push((HeaderName::from_static("connection"), HeaderValue::from_static("keep-alive")));
@@ -103,6 +105,8 @@ pub(super) fn success(
     push(&mut list, "x-litellm-attempted-retries", "0");
     push(&mut list, "x-litellm-attempted-fallbacks", "0");
     list.retain(|(_, value)| !matches!(value.as_str(), "" | "None"));
+    list.retain(|(name, _)| !(fault!(CostHeader) && name == "x-litellm-response-cost"));
+    list.retain(|(name, _)| !(fault!(RateLimitHeader) && name == "x-ratelimit-remaining-requests"));
     list
 }
 

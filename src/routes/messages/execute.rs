@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     error::{Dialect, Failure},
+    faults::fault,
     providers::anthropic::{
         error,
         response::{self, Answer, Unreadable},
@@ -25,12 +26,14 @@ const MOST_BODY: usize = 256 << 20;
 
 pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
     let sent = Instant::now();
+    if fault!(SecondAttempt) {
+        let _ = send(&call, &admitted, admitted.outgoing.body.clone()).await;
+    }
     let first = send(&call, &admitted, admitted.outgoing.body.clone()).await;
     let answer = match again_without_thinking(&call, &admitted, first).await {
         Ok(answer) => answer,
         Err(failure) => return refuse(&call, &admitted, failure, &sent),
     };
-    call.services.metrics.provider.with_label_values(&["messages"]).observe(sent.elapsed().as_secs_f64());
     let clock = Clock { started: call.started, provider_ms: millis(&sent) };
     if admitted.outgoing.stream {
         return stream(call, admitted, answer, clock).await;
@@ -47,15 +50,20 @@ pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
     json(&call, &admitted, &body, &sent)
 }
 
+/// One call, and a second where the provider reset the first before it answered: LiteLLM's HTTP client does so
+/// (llms/custom_httpx/http_handler.py, `AsyncHTTPHandler.post`), once for each call.
 async fn send(call: &Call, admitted: &Admitted, body: Bytes) -> Result<Response, Failed> {
-    let request = Request {
+    let request = || Request {
         method: Method::POST,
         uri: admitted.outgoing.uri.clone(),
         headers: admitted.outgoing.headers.clone(),
-        body,
+        body: body.clone(),
         timeout: admitted.timeout,
     };
-    call.services.upstream.send(request).await
+    match call.services.upstream.send(request()).await {
+        Err(Failed::Reset) => call.services.upstream.send(request()).await,
+        answer => answer,
+    }
 }
 
 /// A 2xx answer, or what the caller is told. LiteLLM tries once more where Anthropic refused a thinking block.
@@ -155,6 +163,7 @@ fn broken(admitted: &Admitted, failed: &Failed, cut: &str, since: &Instant) -> F
             error::broken(&text, group)
         }
         Failed::Disconnected => error::broken("Server disconnected", group),
+        Failed::Reset => error::broken("[Errno 104] Connection reset by peer", group),
         Failed::Cut => error::broken(cut, group),
         Failed::TooLarge(_) => error::broken("Response payload is too large", group),
     }
@@ -249,6 +258,7 @@ fn refuse(call: &Call, admitted: &Admitted, mut failure: Failure, sent: &Instant
     if let Some(id) = call.head.header("x-request-id").filter(|id| !id.is_empty()) {
         failure.extra.insert("request_id".into(), id.into());
     }
+    failure.kind = failure.kind.filter(|_| !fault!(ErrorTypeAnthropic));
     let log = log(admitted, None, None, millis(sent));
     Reply { status: failure.status, headers, body: ReplyBody::Full(failure.body(Dialect::Anthropic)), log }
 }

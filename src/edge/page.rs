@@ -1,0 +1,86 @@
+//! `GET /edge`: the status page. One HTML document without a single external asset and without any data: it asks for
+//! the master key and reads `/edge/status` with it, so it is served to everybody. It must never hold data itself.
+use std::{borrow::Cow, sync::LazyLock};
+
+use bytes::Bytes;
+use http::StatusCode;
+use sha2::{Digest, Sha256};
+
+use crate::routes::{CallLog, Reply, ReplyBody};
+
+const HTML: &str = include_str!("page/status.html");
+const STYLE: &str = include_str!("page/status.css");
+const SCRIPT: &str = include_str!("page/status.js");
+
+/// The document, and the policy that lets exactly its own style and script run.
+static PAGE: LazyLock<(Bytes, String)> = LazyLock::new(|| {
+    let html = HTML.replace("/*STYLE*/", STYLE).replace("/*SCRIPT*/", SCRIPT);
+    let hash = |text: &str| format!("'sha256-{}'", base64(&Sha256::digest(text.as_bytes())));
+    let policy = format!(
+        "default-src 'none'; script-src {}; style-src {}; img-src data:; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+        hash(SCRIPT),
+        hash(STYLE)
+    );
+    (Bytes::from(html), policy)
+});
+
+/// The answer.
+pub(super) fn reply() -> Reply {
+    let (html, policy) = &*PAGE;
+    let headers = [
+        ("content-type", "text/html; charset=utf-8"),
+        ("content-security-policy", policy),
+        ("cache-control", "no-cache"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
+    ];
+    let headers = headers.into_iter().map(|(name, value)| (Cow::Borrowed(name), value.to_owned())).collect();
+    Reply { status: StatusCode::OK, headers, body: ReplyBody::Full(html.clone()), log: CallLog::default() }
+}
+
+/// RFC 4648 with padding, as the policy's hashes are written.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letter = |bits: u32| LETTERS.get((bits & 63) as usize).copied().map_or('=', char::from);
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for index in 0..4 {
+            out.push(if index <= chunk.len() { letter(bits >> (18 - 6 * index)) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_of_rfc_4648() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    /// What would undo the escaping, leave the origin, or break the document.
+    #[test]
+    fn the_page_is_self_contained_and_never_parses_data_as_html() {
+        let page = String::from_utf8(PAGE.0.to_vec()).unwrap();
+        assert!(!page.contains("/*STYLE*/") && !page.contains("/*SCRIPT*/"));
+        for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+            assert!(!SCRIPT.contains(forbidden), "{forbidden}");
+        }
+        for outside in ["http://", "https://", "src=", "@import", "url("] {
+            let found = page.matches(outside).count();
+            let namespaces = if outside == "http://" { page.matches("http://www.w3.org/2000/svg").count() } else { 0 };
+            assert_eq!(found, namespaces, "{outside}");
+        }
+        assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style") && !SCRIPT.contains("document.cookie"));
+        assert_eq!(page.matches("<script").count(), 1);
+        assert!(!page.contains(" style=") && !page.contains(" onclick="), "the policy forbids it");
+    }
+}
