@@ -3,9 +3,10 @@
 use std::{borrow::Cow, io::Write};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 
+use super::head::{self, Fields};
 use crate::{
     error::{Dialect, Failure, anthropic_type},
     faults::fault,
@@ -19,12 +20,11 @@ const GZIP_FROM: usize = 500;
 const GZIP_ASIDE: usize = 256 << 10;
 
 /// LiteLLM's security headers (proxy/middleware/security_headers_middleware.py), on every answer.
-const CLOSING: [(HeaderName, &str); 3] = [
-    (header::X_FRAME_OPTIONS, "DENY"),
-    (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+const CLOSING: [(&str, &str); 3] = [
+    ("x-frame-options", "DENY"),
+    ("content-security-policy", "frame-ancestors 'none'"),
+    ("x-content-type-options", "nosniff"),
 ];
-const EDGE_HEADER: HeaderName = HeaderName::from_static(super::passthrough::EDGE_HEADER);
 
 /// How a body is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,45 +42,21 @@ pub(super) fn head(
     gzip: bool,
     side: Side,
 ) -> pingora::Result<Box<ResponseHeader>> {
-    let mut list = HeaderMap::with_capacity(headers.len() + 12); // two more are Pingora's
+    let mut fields = Fields::with_capacity(headers.len() + CLOSING.len() + 4);
+    let mut fixed = |name: &'static str, value: Cow<'static, str>| fields.push((name.into(), value));
     match framing {
-        Framing::Length(length) => list.append(header::CONTENT_LENGTH, length.into()),
-        Framing::Chunked => list.append(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
-    };
-    for (name, value) in headers {
-        let (Some(name), Ok(value)) = (header_name(name), HeaderValue::from_maybe_shared(Bytes::from(value))) else {
-            // a provider's header that HTTP cannot carry; its value stays out of the log
-            tracing::debug!("an answer's header was left out: not representable");
-            continue;
-        };
-        list.append(name, value);
+        Framing::Length(length) => fixed("content-length", length.to_string().into()),
+        Framing::Chunked => fixed("transfer-encoding", "chunked".into()),
     }
+    fields.extend(headers.into_iter().map(|(name, value)| (name, Cow::Owned(value))));
+    let mut fixed = |name: &'static str, value: &'static str| fields.push((name.into(), value.into()));
     if gzip {
-        list.append(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        fixed("content-encoding", "gzip");
     }
-    list.append(header::VARY, HeaderValue::from_static(vary));
-    for (name, value) in CLOSING {
-        list.append(name, HeaderValue::from_static(value));
-    }
-    list.append(EDGE_HEADER, HeaderValue::from_static(side.as_str()));
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    parts.status = status;
-    parts.headers = list;
-    // without Pingora's second map, for the case of names: it would hash, parse and copy every name twice
-    Ok(Box::new(ResponseHeader::from(parts)))
-}
-
-/// Nearly all names are known when the program is built: those cost no copy.
-fn header_name(name: Cow<'static, str>) -> Option<HeaderName> {
-    match name {
-        Cow::Borrowed(name) if is_plain(name) => Some(HeaderName::from_static(name)),
-        name => HeaderName::from_bytes(name.as_bytes()).ok(),
-    }
-}
-
-/// What `HeaderName::from_static` takes without a panic, and nothing more than that.
-fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+    fixed("vary", vary);
+    CLOSING.iter().for_each(|(name, value)| fixed(name, value));
+    fixed(super::passthrough::EDGE_HEADER, side.as_str());
+    head::head(status, fields)
 }
 
 /// Writes a complete answer.
@@ -181,22 +157,6 @@ async fn compress(body: Bytes) -> pingora::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_name_becomes_a_header_or_none() {
-        for (name, shown) in [
-            ("content-type", Some("content-type")),
-            ("x-litellm-call-id", Some("x-litellm-call-id")),
-            ("llm_provider-x", Some("llm_provider-x")),
-            ("Retry-After", Some("retry-after")),
-            ("a b", None),
-            ("", None),
-        ] {
-            for cow in [Cow::Borrowed(name), Cow::Owned(name.to_owned())] {
-                assert_eq!(header_name(cow).as_ref().map(HeaderName::as_str), shown, "{name}");
-            }
-        }
-    }
 
     #[test]
     fn gzip_is_negotiated_as_litellm_does() {
