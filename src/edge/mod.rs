@@ -6,6 +6,7 @@
 pub mod admin;
 mod bind;
 mod body;
+mod ctx;
 pub mod decide;
 pub mod drain;
 mod front;

@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use pingora::{Error, ErrorType, proxy::Session};
 
 use super::{
+    ctx::Ctx,
     guard::{self, Guarded, Panicked, guarded},
-    phases::Ctx,
     reply::{self, Framing},
     state::Edge,
 };
