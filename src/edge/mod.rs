@@ -11,6 +11,7 @@ pub mod decide;
 pub mod drain;
 mod front;
 mod guard;
+mod head;
 pub mod health;
 pub(crate) mod hygiene;
 mod listener;
