@@ -56,6 +56,8 @@ fn copied(headers: &HeaderMap) -> Headers {
 pub enum End {
     Complete,
     Cut,
+    /// by RST, before there was an answer
+    Reset,
     /// nothing came for too long
     Timeout,
     /// not even a connection
@@ -93,6 +95,8 @@ pub struct Taken {
     pub exchanges: Vec<Exchange>,
     /// whose exchanges these are was told by their texts only
     pub unsure: bool,
+    /// the edge makes the calls to providers itself, and notes them
+    pub edge_calls: bool,
     /// cannot become a case
     pub spoiled: bool,
 }
@@ -145,6 +149,7 @@ impl Tap {
             answer: Part::default(),
             exchanges: Vec::new(),
             unsure: false,
+            edge_calls: false,
             spoiled: false,
         };
         Self(Arc::new(Inner { taken: Mutex::new(taken), most, _slot: slot }))
@@ -179,6 +184,11 @@ impl Tap {
     /// A piece of the answer.
     pub fn answer(&self, piece: &[u8]) {
         self.lock().answer.push(piece, self.0.most);
+    }
+
+    /// The edge makes the calls to providers itself.
+    pub fn edge_calls(&self) {
+        self.lock().edge_calls = true;
     }
 
     /// It cannot become a case.

@@ -17,6 +17,7 @@ pub mod fuzzing;
 pub mod json;
 pub mod manifest;
 pub mod parity;
+pub mod percent;
 pub mod providers;
 pub mod router;
 pub mod routes;

@@ -1,5 +1,6 @@
 //! What the project says of itself is so: the README's table of native routes, docs/options.md and docs/metrics.md are
 //! the code's. `UPDATE=1 cargo test --test readme` rewrites them.
+#![allow(clippy::unwrap_used)] // in a helper of the tests, which clippy does not see as one
 use std::{collections::BTreeSet, path::Path};
 
 use litellm_rust::{
@@ -37,7 +38,7 @@ fn the_metrics_page_lists_every_metric() {
 }
 
 fn is_current(file: &str, current: String) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, current).unwrap();
         return;

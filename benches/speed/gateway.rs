@@ -46,6 +46,8 @@ general_settings: {{master_key: {key}}}
 pub(crate) enum Kind {
     /// Nothing between client and provider: what all others are compared with.
     Provider,
+    /// The least a proxy costs on this machine, see [`crate::forwarder`].
+    Forwarder,
     Python {
         workers: u32,
     },
@@ -122,6 +124,28 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    #[cfg(not(test))]
+    fn forwarder(&self, name: &str) -> Result<(u16, Option<Running>)> {
+        let port = process::free_port()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["forwarder", &port.to_string(), &self.provider_port.to_string()]);
+        let mut running = Running::start(command, &[], &self.log(name))?;
+        running.wait_for(port, "/", Duration::from_secs(5)).context("the bare forwarder")?;
+        Ok((port, Some(running)))
+    }
+
+    /// As the provider: a thread.
+    #[cfg(test)]
+    fn forwarder(&self, _: &str) -> Result<(u16, Option<Running>)> {
+        let (port, provider) = (process::free_port()?, self.provider_port);
+        std::thread::spawn(move || crate::forwarder::run(port, provider));
+        let began = std::time::Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() && began.elapsed().as_secs() < 5 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok((port, None))
+    }
+
     /// The provider's process.
     pub(crate) fn yardstick(&self) -> u32 {
         self.provider.as_ref().map_or_else(std::process::id, Running::pid)
@@ -134,6 +158,12 @@ impl<'a> Stage<'a> {
                 let roots = vec![self.yardstick()];
                 let target = Target { port: self.provider_port, ..self.target() };
                 return Ok(Gateway { name: name.into(), kind, target, roots, ready: None, _process: None });
+            }
+            Kind::Forwarder => {
+                let (port, process) = self.forwarder(name)?;
+                let roots = vec![process.as_ref().map_or_else(std::process::id, Running::pid)];
+                let target = Target { port, ..self.target() };
+                return Ok(Gateway { name: name.into(), kind, target, roots, ready: None, _process: process });
             }
             Kind::Python { workers } => self.python(name, workers),
             _ => self.edge(name, kind, python.map_or(self.provider_port, |python| python.target.port)),

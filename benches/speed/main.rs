@@ -10,6 +10,7 @@
 mod answer;
 mod budgets;
 mod docs;
+mod forwarder;
 mod gateway;
 mod load;
 mod options;
@@ -45,6 +46,9 @@ fn start() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
         [command, port] if command == "provider" => return Ok(provider::run(port.parse()?)?),
+        [command, port, provider] if command == "forwarder" => {
+            return Ok(forwarder::run(port.parse()?, provider.parse()?)?);
+        }
         [help] if help == "--help" || help == "-h" => {
             print!("{}", options::USAGE);
             return Ok(());

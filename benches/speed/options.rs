@@ -13,7 +13,7 @@ Measures the bare provider, the Python gateway, the edge and others side by side
   --rounds N             default 3; figures are medians of the rounds
   --quick                a smoke: seconds, one round, few connections; the figures mean nothing
   --only WORK            only works whose name contains this (a whole name also finds works that are no part of a run)
-  --gateways A,B         only these: provider python-1 python-2 edge-pass edge-python-1 edge-native and others' names
+  --gateways A,B         only these: provider forwarder python-1 python-2 edge-pass edge-python-1 edge-native and others' names
   --connections A,B      only these numbers of connections
   --other NAME=URL,PID[,KEY[,CHAT-MODEL[,MESSAGES-MODEL]]]
                          a gateway that already runs, whose models call this run's provider; may be repeated.

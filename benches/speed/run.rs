@@ -121,6 +121,7 @@ fn start_edges(stage: &Stage<'_>, pythons: &[Gateway]) -> Result<Vec<Gateway>> {
     let mut started = Vec::new();
     for (name, kind, behind) in [
         ("provider", Kind::Provider, None),
+        ("forwarder", Kind::Forwarder, None),
         ("edge-pass", Kind::EdgePass, None),
         ("edge-native", Kind::EdgeNative, None),
         ("edge-python-1", Kind::EdgePython, python),

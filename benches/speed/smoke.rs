@@ -18,8 +18,8 @@ fn a_quick_run_measures_everything_once() {
         assert!(row.requests > 0 && row.p50_ms > 0.0 && row.p50_ms <= row.p99_ms && row.peak_rss_mb > 1.0, "{row:?}");
         assert_eq!(row.first_event_p50_ms.is_some(), row.work.contains("stream"));
     }
-    assert_eq!(report.gateways(), ["provider", "edge-pass", "edge-native"]);
-    assert_eq!(report.rows.len(), 3 * (7 + 2 + 5));
+    assert_eq!(report.gateways(), ["provider", "forwarder", "edge-pass", "edge-native"]);
+    assert_eq!(report.rows.len(), 4 * (7 + 2 + 5));
     crate::save(&report, &options).unwrap();
     let saved: Report = serde_json::from_str(&fs::read_to_string(out.join("result.json")).unwrap()).unwrap();
     assert_eq!(saved.rows.len(), report.rows.len());

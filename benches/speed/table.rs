@@ -115,13 +115,33 @@ fn met(budget: &Budget) -> &'static str {
     }
 }
 
+/// What the machine's cheapest proxy costs, and the edge as a multiple of it.
+fn floor(report: &Report) -> Option<String> {
+    let cpu = |gateway: &str, work: &str| {
+        let row = report.row(gateway, work, 50, None)?;
+        Some(row.cpu_us_per_request).filter(|cpu| *cpu > 0.0)
+    };
+    let works: Vec<String> = ["chat-json", "messages-json"]
+        .into_iter()
+        .filter_map(|work| {
+            let bare = cpu("forwarder", work)?;
+            let times = ["edge-pass", "edge-native"]
+                .into_iter()
+                .filter_map(|gateway| Some(format!(", {gateway} {} times that", figure(cpu(gateway, work)? / bare))));
+            Some(format!("{work} {} us{}", figure(bare), times.collect::<String>()))
+        })
+        .collect();
+    (!works.is_empty())
+        .then(|| format!("A bare hyper forwarder, CPU a request at 50 connections: {}.", works.join("; ")))
+}
+
 /// What every table must say: machine, versions, setup.
 fn facts(report: &Report) -> Vec<String> {
     let versions: Vec<String> = report.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let by_gateway = |of: &std::collections::BTreeMap<String, f64>, unit: &str| {
         of.iter().map(|(name, value)| format!("{name} {} {unit}", figure(*value))).collect::<Vec<_>>().join(", ")
     };
-    vec![
+    let mut facts = vec![
         format!("Machine: {}.", report.machine.caption()),
         format!(
             "Run: {}, rounds: {}, {:.0} s; {}. {}.",
@@ -133,7 +153,9 @@ fn facts(report: &Report) -> Vec<String> {
         ),
         format!("Start to ready: {}. Binary {:.1} MB.", by_gateway(&report.start_ms, "ms"), report.binary_mb),
         format!("Idle RSS: {}.", by_gateway(&report.idle_rss_mb, "MB")),
-    ]
+    ];
+    facts.extend(floor(report));
+    facts
 }
 
 // ------------------------------------------------------------------------------------------------------------- Markdown

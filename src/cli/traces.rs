@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, Uri, header};
 
 use crate::{
     edge::Hooks,
+    percent,
     telemetry::{
         Metrics,
         otlp::{CAPACITY, Exporter, Post, Queue},
@@ -106,31 +107,12 @@ fn headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>> {
     for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').context("OTEL_EXPORTER_OTLP_HEADERS: name=value is expected")?;
         let name = name.trim().parse::<HeaderName>().context("OTEL_EXPORTER_OTLP_HEADERS: a name is none")?;
-        let value = HeaderValue::from_bytes(&decoded(value.trim())).ok();
+        let value = HeaderValue::from_bytes(&percent::decode(value.trim())).ok();
         let mut value = value.context("OTEL_EXPORTER_OTLP_HEADERS: a value can not be sent")?;
         value.set_sensitive(true);
         out.push((name, value));
     }
     Ok(out)
-}
-
-fn decoded(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let pair = tail.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
-        match pair.filter(|_| first == b'%').and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(first);
-                rest = tail;
-            }
-        }
-    }
-    out
 }
 
 fn post(uri: Uri, headers: Vec<(HeaderName, HeaderValue)>) -> Post {

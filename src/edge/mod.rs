@@ -6,10 +6,12 @@
 pub mod admin;
 mod bind;
 mod body;
+mod ctx;
 pub mod decide;
 pub mod drain;
 mod front;
 mod guard;
+mod head;
 pub mod health;
 pub(crate) mod hygiene;
 mod listener;

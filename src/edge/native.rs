@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use pingora::{Error, ErrorType, proxy::Session};
 
 use super::{
+    ctx::Ctx,
     guard::{self, Guarded, Panicked, guarded},
-    phases::Ctx,
     reply::{self, Framing},
     state::Edge,
 };
@@ -30,7 +30,10 @@ pub(super) async fn run(
 ) -> pingora::Result<()> {
     ctx.record.side = Side::Native;
     let execution: Execution = match ctx.tap.clone() {
-        Some(tap) => Box::pin(capture::scope(tap, execution)),
+        Some(tap) => {
+            tap.edge_calls();
+            Box::pin(capture::scope(tap, execution))
+        }
         None => execution,
     };
     let mut execution = guarded(execution);

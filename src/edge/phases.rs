@@ -18,19 +18,18 @@ use pingora::{
 
 use super::{
     admin, body,
+    ctx::{Ctx, Gauge, blank},
     decide::{self, Caller, Decision, UNLISTED},
-    drain::InFlight,
     front, guard, hygiene, native, passthrough, record, replay, reply,
     state::Edge,
 };
 use crate::{
     auth,
-    capture::Tap,
     error::{EdgeError, Failure},
     faults::fault,
-    routes::{Call, CallLog, Decline, Head, NativeRoute, PathParams, RoutePolicy},
+    routes::{Call, Decline, Head, NativeRoute, PathParams, RoutePolicy},
     telemetry::{
-        access_log::{Label, Record, Side},
+        access_log::{Label, Side},
         metrics::AbortedBy,
     },
 };
@@ -40,58 +39,6 @@ pub(super) const CLIENT_GONE: u16 = 499;
 
 /// The proxy: everything it knows is in [`Edge`].
 pub(super) struct Proxy(pub(super) Arc<Edge>);
-
-/// What belongs to one request.
-pub(super) struct Ctx {
-    pub(super) record: Record,
-    in_flight: Option<InFlight>,
-    /// the request's share of the memory for bodies
-    held: Option<body::Held>,
-    /// the record was handed on: somebody else logs
-    detached: bool,
-    gauge: Option<Gauge>,
-    /// where a copy goes while traffic is recorded
-    pub(super) tap: Option<Tap>,
-    /// when the connection to Python was taken, for [`passthrough`]'s rule on broken ones
-    connected: Option<Instant>,
-}
-
-/// One in [`crate::telemetry::Metrics::in_flight`], however the request ends.
-struct Gauge(prometheus::IntGauge);
-
-impl Drop for Gauge {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-impl Ctx {
-    /// Takes what must outlive the request.
-    pub(super) fn detach(&mut self) -> (Record, Option<InFlight>, Option<body::Held>) {
-        self.detached = true;
-        let fresh = blank(self.record.started);
-        (std::mem::replace(&mut self.record, fresh), self.in_flight.take(), self.held.take())
-    }
-}
-
-fn blank(started: Instant) -> Record {
-    Record {
-        started,
-        method: http::Method::GET,
-        path: String::new(),
-        route: Label::Fixed(UNLISTED),
-        side: Side::Python,
-        reason: None,
-        decline: None,
-        client_gone: false,
-        python_error: None,
-        first_byte: None,
-        aborted: None,
-        bytes: (0, 0),
-        call: CallLog::default(),
-        trace: None,
-    }
-}
 
 /// What the first phases found out.
 enum Way {

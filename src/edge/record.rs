@@ -1,7 +1,7 @@
 //! Where the edge hands copies of traffic to a recorder ([`crate::capture`]); nothing where none is plugged in.
 use pingora::proxy::Session;
 
-use super::{phases::Ctx, state::Edge};
+use super::{ctx::Ctx, state::Edge};
 use crate::{capture::Served, routes::Decline, telemetry::access_log::Side};
 
 /// Asks the recorder whether it wants this request; its route is known.

@@ -19,9 +19,9 @@ use pingora::{
 };
 
 use super::{
+    ctx::Ctx,
     native::Watch,
     passthrough::{EDGE_HEADER, adapt_request, sound},
-    phases::Ctx,
     state::Edge,
     tunnel::{Opened, open},
 };

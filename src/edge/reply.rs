@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 
+use super::head::{self, Fields};
 use crate::{
     error::{Dialect, Failure, anthropic_type},
     faults::fault,
@@ -41,30 +42,21 @@ pub(super) fn head(
     gzip: bool,
     side: Side,
 ) -> pingora::Result<Box<ResponseHeader>> {
-    let mut head = ResponseHeader::build(status, Some(headers.len() + 10))?;
+    let mut fields = Fields::with_capacity(headers.len() + CLOSING.len() + 4);
+    let mut fixed = |name: &'static str, value: Cow<'static, str>| fields.push((name.into(), value));
     match framing {
-        Framing::Length(length) => head.append_header("content-length", length)?,
-        Framing::Chunked => head.append_header("transfer-encoding", "chunked")?,
-    };
-    for (name, value) in headers {
-        let added = match name {
-            Cow::Borrowed(name) => head.append_header(name, value),
-            Cow::Owned(name) => head.append_header(name, value),
-        };
-        if added.is_err() {
-            // a provider's header that HTTP cannot carry; its value stays out of the log
-            tracing::debug!("an answer's header was left out: not representable");
-        }
+        Framing::Length(length) => fixed("content-length", length.to_string().into()),
+        Framing::Chunked => fixed("transfer-encoding", "chunked".into()),
     }
+    fields.extend(headers.into_iter().map(|(name, value)| (name, Cow::Owned(value))));
+    let mut fixed = |name: &'static str, value: &'static str| fields.push((name.into(), value.into()));
     if gzip {
-        head.append_header("content-encoding", "gzip")?;
+        fixed("content-encoding", "gzip");
     }
-    head.append_header("vary", vary)?;
-    for (name, value) in CLOSING {
-        head.append_header(name, value)?;
-    }
-    head.append_header("x-litellm-edge", side.as_str())?;
-    Ok(Box::new(head))
+    fixed("vary", vary);
+    CLOSING.iter().for_each(|(name, value)| fixed(name, value));
+    fixed(super::passthrough::EDGE_HEADER, side.as_str());
+    head::head(status, fields)
 }
 
 /// Writes a complete answer.

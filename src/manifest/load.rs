@@ -1,6 +1,7 @@
 //! Reads routes.toml and everything its gate depends on from disk. The only I/O of loading; all sizes are bounded.
 use std::{
     collections::HashMap,
+    ffi::OsString,
     fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
@@ -165,19 +166,23 @@ fn content(path: &Path, hash: &mut DefaultHasher) {
     read(path).map_err(|error| error.kind()).hash(hash);
 }
 
-fn stat(path: &Path, hash: &mut DefaultHasher) {
-    let facts = fs::metadata(path).ok().map(|facts| (facts.len(), facts.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
-    facts.hash(hash);
+/// Whether it is a folder.
+fn stat(path: &Path, hash: &mut DefaultHasher) -> bool {
+    let facts = fs::metadata(path).ok();
+    let marks = facts.as_ref().map(|facts| (facts.len(), facts.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+    marks.hash(hash);
+    facts.is_some_and(|facts| facts.is_dir())
 }
 
 fn stat_tree(folder: &Path, depth: usize, hash: &mut DefaultHasher) {
     let Ok(entries) = fs::read_dir(folder) else { return };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
-        path.hash(hash);
-        stat(&path, hash);
-        if depth < 16 && path.is_dir() {
+    let mut names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
+    // any order that does not change will do; names are compared faster than paths
+    names.sort_unstable();
+    for name in names {
+        name.hash(hash);
+        let path = folder.join(name);
+        if stat(&path, hash) && depth < 16 {
             stat_tree(&path, depth + 1, hash);
         }
     }

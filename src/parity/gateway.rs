@@ -124,3 +124,23 @@ pub async fn edge_digest(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_may_have_a_path() {
+        for (url, shown) in [
+            ("http://127.0.0.1:4000", "http://127.0.0.1:4000"),
+            ("127.0.0.1:4000/", "http://127.0.0.1:4000"),
+            ("http://127.0.0.1/corp/llm//", "http://127.0.0.1:80/corp/llm"),
+            ("http://[::1]:4000/a", "http://[::1]:4000/a"),
+        ] {
+            assert_eq!(Base::parse(url).unwrap().url(), shown, "{url}");
+        }
+        for url in ["", "https://127.0.0.1", "http://127.0.0.1:1/a?b", "http://127.0.0.1:1/a#b", "http://127.0.0.1:x"] {
+            assert!(Base::parse(url).is_err(), "{url}");
+        }
+    }
+}

@@ -17,6 +17,9 @@ pub struct Entry {
     pub ttl_ms: i64,
 }
 
+/// Keys of LiteLLM's own clockwork, which come and go whatever is called.
+const OWN: &[&str] = &["daily_metrics_report_sent"];
+
 /// What a key stands for over time.
 pub type Dump = BTreeMap<String, Entry>;
 
@@ -103,6 +106,7 @@ impl Redis {
             Some(Reply::Many(keys)) => keys.into_iter().map(Reply::text).collect::<Vec<_>>(),
             _ => Vec::new(),
         };
+        let keys: Vec<String> = keys.into_iter().filter(|key| !OWN.contains(&key.as_str())).collect();
         let heads: Vec<_> =
             keys.iter().flat_map(|key| [vec!["TYPE", key.as_str()], vec!["PTTL", key.as_str()]]).collect();
         let mut heads = self.pipeline(&heads).await?.into_iter().map(Reply::text);

@@ -112,7 +112,10 @@ pub fn python_float(value: f64) -> String {
         return if value > 0.0 { "inf".into() } else { "-inf".into() };
     }
     let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
+    if magnitude == 0.0 {
+        return if value.is_sign_negative() { "-0.0".into() } else { "0.0".into() }; // most parts of a cost
+    }
+    if !(1e-4..1e16).contains(&magnitude) {
         let scientific = format!("{value:e}");
         let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
         let (sign, exponent) = match exponent.strip_prefix('-') {

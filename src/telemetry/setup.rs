@@ -1,4 +1,6 @@
 //! Where logs go and in what shape.
+use std::sync::OnceLock;
+
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The shape of log lines.
@@ -13,6 +15,14 @@ pub enum LogFormat {
 const QUIET: &str =
     "pingora_core=off,pingora_proxy=off,pingora_pool=off,pingora_runtime=off,pingora_timeout=off,h2=off";
 
+/// Set by the one [`init`] that counts.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// The shape of log lines; `None` where nobody set logging up.
+pub(super) fn format() -> Option<LogFormat> {
+    FORMAT.get().copied()
+}
+
 /// Sends logs to standard error, the access log included. `filter` is tracing's directive syntax (`info`,
 /// `warn,access=info`); a second call does nothing.
 pub fn init(format: LogFormat, filter: &str) {
@@ -25,7 +35,9 @@ pub fn init(format: LogFormat, filter: &str) {
             registry.with(layer.with_writer(std::io::stderr)).try_init()
         }
     };
-    if result.is_err() {
+    if result.is_ok() {
+        let _ = FORMAT.set(format); // only one succeeds
+    } else {
         tracing::debug!("logging was already set up");
     }
 }

@@ -259,7 +259,8 @@ fn ended(tap: Option<&ExchangeTap>, failed: &Failed) {
     tap.end(match failed {
         Failed::Connect => capture::End::Connect,
         Failed::Timeout(_) => capture::End::Timeout,
-        Failed::Disconnected | Failed::Reset | Failed::Cut | Failed::TooLarge(_) => capture::End::Cut,
+        Failed::Reset => capture::End::Reset,
+        Failed::Disconnected | Failed::Cut | Failed::TooLarge(_) => capture::End::Cut,
     });
 }
 

@@ -237,8 +237,11 @@ const HOP_BY_HOP: [&str; 12] = [
     "upgrade",
 ];
 
+/// Request line, headers, body.
+type Essence = (Vec<u8>, Vec<(String, Vec<u8>)>, Vec<u8>);
+
 /// What must be the same here and there: the line, the headers without those of the connection, the body.
-fn essence(message: &Message, target: Target) -> (Vec<u8>, Vec<(String, Vec<u8>)>, Vec<u8>) {
+fn essence(message: &Message, target: Target) -> Essence {
     let named: Vec<String> = message
         .all("connection")
         .flat_map(|value| value.split(|byte| *byte == b','))

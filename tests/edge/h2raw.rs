@@ -268,8 +268,8 @@ fn states(book: &mut Book) {
     let more = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[("x", "y")]));
     let data = frame(DATA, END_STREAM, 1, b"x");
     let reset = frame(RST, 0, 1, &[0, 0, 0, 8]);
-    book.ended("5.1 half closed: DATA", Stream(&[CLOSED, PROTOCOL]), &[data.clone()]);
-    book.ended("5.1 half closed: HEADERS", Stream(&[CLOSED, PROTOCOL]), &[more.clone()]);
+    book.ended("5.1 half closed: DATA", Stream(&[CLOSED, PROTOCOL]), std::slice::from_ref(&data));
+    book.ended("5.1 half closed: HEADERS", Stream(&[CLOSED, PROTOCOL]), std::slice::from_ref(&more));
     book.ended(
         "5.1 half closed: CONTINUATION",
         Connection(&[PROTOCOL]),
@@ -389,7 +389,7 @@ fn continuations(book: &mut Book) {
         bytes
     });
     let stray = frame(CONTINUATION, END_HEADERS, 1, &[0x82]);
-    book.opened("6.10 behind END_HEADERS", Connection(&[PROTOCOL]), &[stray.clone()]);
+    book.opened("6.10 behind END_HEADERS", Connection(&[PROTOCOL]), std::slice::from_ref(&stray));
     book.opened("6.10 behind DATA", Connection(&[PROTOCOL]), &[frame(DATA, 0, 1, b"x"), stray]);
     book.add("6.10 of another stream", Connection(&[PROTOCOL]), |mark| {
         [frame(HEADERS, END_STREAM, 1, &block(&good(mark))), frame(CONTINUATION, END_HEADERS, 3, &[0x82])].concat()

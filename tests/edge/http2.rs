@@ -13,6 +13,7 @@ type Sender = h2::client::SendRequest<Bytes>;
 
 async fn connect(port: u16) -> Sender {
     let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     sender

@@ -1,6 +1,7 @@
 //! Native answers: framing, closing headers, compression, streams, and clients that leave.
 use std::{
-    io::Read,
+    io::{Read, Write},
+    net::TcpStream,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -29,6 +30,52 @@ fn a_native_answer_has_litellms_closing_headers() {
     }
     assert!(answer.header("date").is_some());
     assert!(answer.header("server").is_none());
+}
+
+/// The head's bytes as they are on the wire, up to the body.
+fn raw_head(port: u16, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(request).unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[test]
+fn names_of_headers_are_lower_case_as_litellm_writes_them() {
+    let edge = start_edge(None, |_| {});
+    let zipped = format!(
+        "POST /echo HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer {MASTER}\r\naccept-encoding: gzip\r\ncontent-length: 600\r\n\r\n{}",
+        "x".repeat(600)
+    );
+    for (request, wanted) in [
+        (post_bytes("/echo", "hello"), ["content-length: 5", "content-type: application/json", "vary: Origin"]),
+        (zipped.into_bytes(), ["content-encoding: gzip", "content-type: application/json", "x-litellm-edge: native"]),
+        (
+            post_bytes("/events", "1 1"),
+            ["transfer-encoding: chunked", "content-type: text/event-stream; charset=utf-8", "x-frame-options: DENY"],
+        ),
+    ] {
+        // twice on the edge's few threads: a head that is new and one that is like an earlier one
+        for _ in 0..6 {
+            let head = raw_head(edge.port, &request);
+            let lines: Vec<&str> = head.trim_end().split("\r\n").skip(1).collect();
+            for line in wanted {
+                assert!(lines.contains(&line), "{line}: {head}");
+            }
+            for line in lines {
+                let name = line.split(':').next().unwrap();
+                // Pingora's own, also on what is passed through
+                let pingoras = ["Date", "Connection"].contains(&name);
+                assert!(pingoras || name == name.to_ascii_lowercase(), "{head}");
+            }
+        }
+    }
 }
 
 #[test]

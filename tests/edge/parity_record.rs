@@ -102,6 +102,7 @@ fn live_traffic_is_recorded_played_back_and_a_changed_recording_is_seen() {
     let python = gateway(by_way);
     let folder = Folder::new();
     let suite = folder.0.join("suite");
+    let log = folder.0.join("record.log");
     let port = free_port();
     let child = Command::new(env!("CARGO_BIN_EXE_litellm-rust"))
         .args(["parity", "record", "--host", "127.0.0.1", "--port", &port.to_string()])
@@ -112,7 +113,7 @@ fn live_traffic_is_recorded_played_back_and_a_changed_recording_is_seen() {
         .env("LITELLM_EDGE_UNGATED", "1")
         .env("LITELLM_MASTER_KEY", MASTER)
         .env_remove("DATABASE_URL")
-        .stderr(Stdio::null())
+        .stderr(fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
     let mut live = Process::of(child, port);
@@ -130,7 +131,9 @@ fn live_traffic_is_recorded_played_back_and_a_changed_recording_is_seen() {
     assert_eq!(live.exit(Duration::from_secs(20)), Some(0));
 
     let files = recorded(&suite);
-    assert_eq!(files.len(), 3, "{files:?}");
+    let log = fs::read_to_string(log).unwrap();
+    assert_eq!(files.len(), 3, "{files:?}: {log}");
+    assert!(!log.contains(CANARY) && !log.contains("canary0123"), "{log}");
     for file in &files {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let case = fs::read_to_string(file).unwrap();
@@ -155,9 +158,16 @@ fn live_traffic_is_recorded_played_back_and_a_changed_recording_is_seen() {
     fs::create_dir_all(&plain).unwrap();
     fs::copy(one, plain.join("a.yaml")).unwrap();
     let other = gateway(scripted);
-    let both = [&python, &other].map(|gateway| format!("http://127.0.0.1:{}/", gateway.port));
+    let both = [&python, &other].map(|gateway| format!("http://127.0.0.1:{}/corp/llm/", gateway.port));
+    let before = python.requests().len();
     let alike = replay(&folder.0.join("plain"), &both[0], &both[1], scripted);
     assert_eq!(alike.status.code(), Some(0), "{}", text(&alike));
+    for (gateway, before) in [(&python, before), (&other, 0)] {
+        let asked: Vec<String> =
+            gateway.requests().iter().skip(before).map(|request| request.line().to_owned()).collect();
+        assert!(asked.iter().any(|line| line.starts_with("POST /corp/llm/v1/embeddings ")), "{asked:?}");
+        assert!(asked.iter().all(|line| line.contains(" /corp/llm/")), "everything is asked below the base: {asked:?}");
+    }
 
     let file = files.iter().find(|file| file.to_str().unwrap().contains("chat_completions")).unwrap();
     let case = fs::read_to_string(file).unwrap();

@@ -335,8 +335,7 @@ fn a_connection_that_gave_a_500_is_not_used_again() {
         false
     });
     let edge = start_edge(Some(python.port), |_| {});
-    let post =
-        |path: &str| ask(edge.port, &format!("POST {path} HTTP/1.1\r\nhost: edge\r\ncontent-length: 1\r\n\r\na"));
+    let post = |path: &str| ask(edge.port, format!("POST {path} HTTP/1.1\r\nhost: edge\r\ncontent-length: 1\r\n\r\na"));
     for _ in 0..3 {
         assert_eq!(post("/crash").status, 500);
         assert_eq!(post("/next").status, 200);

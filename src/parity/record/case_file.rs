@@ -8,6 +8,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::redact::{Redactor, Rules, is_credential};
 use crate::{
     capture::{End, Exchange, Headers, Part, Served, Taken},
+    edge::decide::UNLISTED,
+    manifest::decide::OTHER,
     parity::{base64, case},
     secret::Secret,
 };
@@ -35,7 +37,7 @@ macro_rules! skips {
 skips! {
     TooLarge = "too_large", "a body was over --max-body";
     Ambiguous = "ambiguous", "it could not be told which of several requests a provider's call belonged to";
-    NoProvider = "no_provider", "Python called a provider, and not by way of --provider-listen";
+    NoProvider = "no_provider", "Python called a provider, and not by way of --provider";
     Unreachable = "unreachable", "the provider could not be reached: nothing to script";
     Encoded = "encoded", "a body was compressed in a way that is not read";
     Caller = "caller", "the caller's credential is of a kind that a case cannot carry";
@@ -81,6 +83,8 @@ const VOLATILE: &[&str] = &[
     "x-cloud-trace-context",
 ];
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// How [`render`] sees the gateway.
 #[derive(Debug)]
 pub(super) struct Gateway<'a> {
@@ -90,7 +94,7 @@ pub(super) struct Gateway<'a> {
     pub secrets: Vec<Secret>,
 }
 
-/// The file's text; `name` is its name without folder, `count` how many headers were left out.
+/// The file's text; `name` is its name without folder.
 pub(super) fn render(taken: &Taken, served: Served, gateway: &Gateway<'_>, name: &str) -> Result<String, Skip> {
     let parts = taken.exchanges.iter().flat_map(|call| [&call.body, &call.answer]);
     if parts.chain([&taken.body, &taken.answer]).any(|part| part.over) {
@@ -124,7 +128,7 @@ pub(super) fn render(taken: &Taken, served: Served, gateway: &Gateway<'_>, name:
     file.insert("route".into(), route.clone().into());
     file.insert("why".into(), format!("recorded traffic, answered by {by}").into());
     file.insert("request".into(), request(taken, gateway, &redactor)?);
-    let answers = taken.exchanges.iter().map(|call| answer(call, &redactor)).collect::<Result<Vec<_>, _>>()?;
+    let answers = taken.exchanges.iter().map(|call| answer(call, served, &redactor)).collect::<Result<Vec<_>, _>>()?;
     file.insert("provider".into(), json!({ "answers": answers }));
     file.insert("expect".into(), expect.into());
     file.insert("recorded".into(), json!({"at": at, "by": by, "answers": [recorded(taken, &redactor)?]}));
@@ -140,7 +144,7 @@ pub(super) fn render(taken: &Taken, served: Served, gateway: &Gateway<'_>, name:
 /// The folder of a route's cases.
 pub(super) fn folder(route: &str) -> String {
     let plain = !route.is_empty() && route.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    if plain && route != "unlisted" { route.to_owned() } else { "pass_through".to_owned() }
+    if plain && ![OTHER, UNLISTED].contains(&route) { route.to_owned() } else { "pass_through".to_owned() }
 }
 
 fn header<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {
@@ -179,7 +183,11 @@ fn request(taken: &Taken, gateway: &Gateway<'_>, redactor: &Redactor<'_>) -> Res
         }
     }
     let json_type = headers.get("content-type").is_some_and(|value| value == "application/json");
-    let body = content(&taken.body.bytes, redactor, true);
+    let form = headers.get("content-type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with(FORM));
+    let body = match std::str::from_utf8(&taken.body.bytes) {
+        Ok(text) if form => Some(("body", redactor.form(text).into())),
+        _ => content(&taken.body.bytes, redactor, |text, tree| skeleton(text) == skeleton(tree)),
+    };
     match body {
         Some((kind, body)) if !taken.body.bytes.is_empty() => {
             if kind == "json" && json_type {
@@ -200,6 +208,11 @@ fn request(taken: &Taken, gateway: &Gateway<'_>, redactor: &Redactor<'_>) -> Res
 /// Whose key it was. A key of the gateway's database is named by an environment variable: a case holds none.
 fn caller(taken: &Taken, gateway: &Gateway<'_>, out: &mut Map<String, Value>) -> Result<(), Skip> {
     const HEADERS: [&str; 5] = ["x-litellm-api-key", "authorization", "api-key", "x-api-key", "x-goog-api-key"];
+    // Google's clients send it as a parameter
+    let query = taken.target.split_once('?').map_or("", |(_, query)| query);
+    if query.split('&').any(|pair| pair.starts_with("key=")) {
+        return Err(Skip::Caller);
+    }
     let sent: Vec<(&str, String)> =
         HEADERS.iter().filter_map(|name| header(&taken.headers, name).map(|value| (*name, latin1(value)))).collect();
     let (name, value) = match sent.as_slice() {
@@ -239,18 +252,20 @@ fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// The key of the case format and the value. `exact`: JSON that a tree cannot hold stays text.
-fn content(bytes: &[u8], redactor: &Redactor<'_>, exact: bool) -> Option<(&'static str, Value)> {
+/// The key of the case format and the value. `same`: whether the tree, as it will be sent, may stand for the text. One
+/// that something must be taken out of always does: only there is everything found.
+fn content(bytes: &[u8], redactor: &Redactor<'_>, same: impl Fn(&str, &str) -> bool) -> Option<(&'static str, Value)> {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Some(("body_base64", base64::encode(&redactor.bytes(bytes)).into()));
     };
-    if let Ok(mut value) = serde_json::from_str::<Value>(text)
-        && (!exact || skeleton(text) == skeleton(&value.to_string()))
-    {
-        redactor.json(&mut value);
-        return Some(("json", value));
+    if let Ok(value) = serde_json::from_str::<Value>(text) {
+        let mut redacted = value.clone();
+        redactor.json(&mut redacted);
+        if redacted != value || redactor.names_field(text) || same(text, &value.to_string()) {
+            return Some(("json", redacted));
+        }
     }
-    Some(("body", redactor.text(text).into()))
+    Some(("body", redactor.loose(text).into()))
 }
 
 /// All but white space and what stands in strings: what a tree loses (a key twice, digits) is missed here.
@@ -301,7 +316,8 @@ fn message(
             let frames: Vec<Value> = frames.iter().map(|frame| event(frame, redactor).into()).collect();
             Some(("sse", Value::from(frames)))
         }
-        None => content(body, redactor, false).filter(|_| !body.is_empty()),
+        // LiteLLM shows a provider's error as it came, white space and all
+        None => content(body, redactor, |text, tree| status < 400 || text == tree).filter(|_| !body.is_empty()),
     };
     if !headers.is_empty() {
         out.insert("headers".into(), headers.into());
@@ -323,7 +339,7 @@ fn frames(body: &[u8]) -> Option<Vec<&str>> {
 fn event(frame: &str, redactor: &Redactor<'_>) -> String {
     let line = |line: &str| {
         let Some(data) = line.strip_prefix("data:") else { return redactor.text(line).into_owned() };
-        let Ok(value) = serde_json::from_str::<Value>(data) else { return redactor.text(line).into_owned() };
+        let Ok(value) = serde_json::from_str::<Value>(data) else { return redactor.loose(line).into_owned() };
         let mut redacted = value.clone();
         redactor.json(&mut redacted);
         if redacted == value && matches!(redactor.text(data), std::borrow::Cow::Borrowed(_)) {
@@ -336,11 +352,13 @@ fn event(frame: &str, redactor: &Redactor<'_>) -> String {
 }
 
 /// One scripted answer of the provider.
-fn answer(call: &Exchange, redactor: &Redactor<'_>) -> Result<Value, Skip> {
+fn answer(call: &Exchange, served: Served, redactor: &Redactor<'_>) -> Result<Value, Skip> {
     let Some(status) = call.status else {
         return match call.end {
             Some(End::Connect) => Err(Skip::Unreachable),
             Some(End::Timeout) => Ok(json!({"then": "hang"})),
+            Some(End::Reset) if served == Served::Native => Ok(json!({"then": "reset"})),
+            // Python saw the forwarder close, whatever the provider did
             _ => Ok(json!({"then": "refuse"})),
         };
     };
@@ -359,7 +377,7 @@ fn answer(call: &Exchange, redactor: &Redactor<'_>) -> Result<Value, Skip> {
         out.insert("chunked".into(), true.into());
     }
     match call.end {
-        Some(End::Cut | End::Connect) => out.insert("then".into(), "cut".into()),
+        Some(End::Cut | End::Reset | End::Connect) => out.insert("then".into(), "cut".into()),
         Some(End::Timeout) => out.insert("then".into(), "stall".into()),
         Some(End::Complete) | None => None,
     };

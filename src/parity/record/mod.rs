@@ -108,7 +108,9 @@ impl Recorder {
     pub(crate) fn owner(&self, body: &[u8]) -> Option<Tap> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|tap| tap.upgrade().is_some());
-        let taps: Vec<Tap> = open.iter().filter_map(WeakTap::upgrade).collect();
+        // the edge notes its own calls, also those that come this way
+        let pythons = |tap: &Tap| !tap.with(|taken| taken.edge_calls);
+        let taps: Vec<Tap> = open.iter().filter_map(WeakTap::upgrade).filter(pythons).collect();
         drop(open);
         let in_flight = |side| self.metrics.in_flight(side).get();
         let alone = in_flight(Side::Python) <= 1 && in_flight(Side::Native) == 0;

@@ -27,7 +27,9 @@ async fn cases_are_written_whole_for_the_owner_and_no_more_than_wanted() {
     use std::os::unix::fs::PermissionsExt;
     let dir = crate::manifest::testing::TempDir::new();
     let recorder = recorder(dir.path(), 2, &[]);
-    assert!(begin(&recorder, "unlisted").is_none(), "what has no name is not recorded unasked");
+    for route in ["unlisted", "other"] {
+        assert!(begin(&recorder, route).is_none(), "what has no name is not recorded unasked");
+    }
     for _ in 0..2 {
         let tap = begin(&recorder, "messages").unwrap();
         tap.body(b"{\"a\":1}");
@@ -93,5 +95,8 @@ fn a_providers_call_belongs_to_the_request_whose_texts_it_carries() {
     assert!(two.with(|taken| taken.unsure) && !two.with(|taken| taken.spoiled));
     let same = ask("the second question");
     assert!(call("the second question").is_none());
+    let own = ask("a third question");
+    own.edge_calls();
+    assert!(call("a third question").is_none(), "the edge's own call by way of the forwarder is noted already");
     assert!(two.with(|taken| taken.spoiled) && same.with(|taken| taken.spoiled) && !one.with(|taken| taken.spoiled));
 }

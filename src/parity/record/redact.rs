@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::LazyLock};
 use regex::{Captures, Regex};
 use serde_json::Value;
 
-use crate::{capture::Headers, error::redact::redact, secret::Secret};
+use crate::{capture::Headers, error::redact::redact, percent, secret::Secret};
 
 /// What stands in place of a secret.
 pub const PLACEHOLDER: &str = "redacted";
@@ -27,7 +27,8 @@ const FIELDS: &str = concat!(
 );
 
 /// The query's parameters of that kind.
-const PARAMETERS: &str = r"(?i)^(?:key|sig|code|.*(?:api[-_]?key|token|secret|password|signature|credential).*)$";
+const PARAMETERS: &str =
+    r"(?i)^(?:key|sig|code|.*(?:api[-_]?key|token|secret|password|passwd|signature|credential).*)$";
 
 fn regex(pattern: &'static str) -> Option<Regex> {
     Regex::new(pattern).ok() // a test holds that they are right
@@ -39,6 +40,8 @@ static PARAMETER: LazyLock<Option<Regex>> = LazyLock::new(|| regex(PARAMETERS));
 /// `"name": "value"` in a text that is no whole JSON, also escaped inside another string.
 static PAIR: LazyLock<Option<Regex>> =
     LazyLock::new(|| regex(r#"(\\?")([^"\\]{1,64})(\\?"\s*:\s*\\?")((?:[^"\\]|\\[^"])*)"#));
+/// `"name": ` before anything but a text.
+static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| regex(r#"\\?"([^"\\]{1,64})\\?"\s*:\s*(?:[^"\\\s]|$)"#));
 
 fn is(kind: &LazyLock<Option<Regex>>, name: &str) -> bool {
     kind.as_ref().is_none_or(|kind| kind.is_match(name))
@@ -118,6 +121,17 @@ impl<'a> Redactor<'a> {
         text
     }
 
+    /// Whether a key that is taken out stands there with more than a text as its value: [`Self::text`] does not see that.
+    pub fn names_field(&self, text: &str) -> bool {
+        let field = |pair: Captures<'_>| pair.get(1).is_some_and(|name| self.is_field(name.as_str()));
+        NAME.as_ref().is_none_or(|names| names.captures_iter(text).any(field))
+    }
+
+    /// A text that should have been JSON, perhaps cut: it goes whole where not all of it can be judged.
+    pub fn loose<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.names_field(text) { PLACEHOLDER.into() } else { self.text(text) }
+    }
+
     /// Bytes that are no text.
     pub fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let latin1: String = bytes.iter().map(|byte| char::from(*byte)).collect();
@@ -163,13 +177,44 @@ impl<'a> Redactor<'a> {
 
     /// Raw path and query.
     pub fn target(&self, target: &str) -> String {
-        let Some((path, query)) = target.split_once('?') else { return self.text(target).into_owned() };
-        let parameter = |part: &str| match part.split_once('=') {
-            Some((name, _)) if is(&PARAMETER, name) || self.is_field(name) => format!("{name}={PLACEHOLDER}"),
-            _ => part.to_owned(),
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let segments: Vec<Cow<'_, str>> = path.split('/').map(|segment| self.spelled(segment)).collect();
+        let path = segments.join("/");
+        let whole = match query {
+            Some(query) => format!("{path}?{}", self.pairs(query)),
+            None => path,
         };
-        let query: Vec<String> = query.split('&').map(parameter).collect();
-        self.text(&format!("{path}?{}", query.join("&"))).into_owned()
+        self.text(&whole).into_owned()
+    }
+
+    /// A form: `a=b&c=d`.
+    pub fn form(&self, form: &str) -> String {
+        // as a query, which the patterns know
+        let query = format!("?{}", self.pairs(form));
+        let text = self.text(&query);
+        text.strip_prefix('?').unwrap_or(&text).to_owned()
+    }
+
+    fn pairs(&self, pairs: &str) -> String {
+        let pair = |pair: &str| match pair.split_once('=') {
+            Some((name, _)) if self.is_parameter(&decoded(name)) => format!("{}={PLACEHOLDER}", self.spelled(name)),
+            Some((name, value)) => format!("{}={}", self.spelled(name), self.spelled(value)),
+            None => self.spelled(pair).into_owned(),
+        };
+        let pairs: Vec<String> = pairs.split('&').map(pair).collect();
+        pairs.join("&")
+    }
+
+    fn is_parameter(&self, name: &str) -> bool {
+        is(&PARAMETER, name) || self.is_field(name)
+    }
+
+    /// A percent-encoded word: taken out whole where it says what [`Self::text`] would take out.
+    fn spelled<'t>(&self, word: &'t str) -> Cow<'t, str> {
+        match self.text(&decoded(word)) {
+            Cow::Borrowed(_) => Cow::Borrowed(word),
+            Cow::Owned(_) => PLACEHOLDER.into(),
+        }
     }
 
     /// Whether the operator wants this header left out.
@@ -193,6 +238,15 @@ fn blank(value: &mut Value) {
         Value::Object(map) => map.values_mut().for_each(blank),
         Value::Bool(_) | Value::Null => {}
     }
+}
+
+/// `%20` and `+` are blanks.
+fn decoded(word: &str) -> Cow<'_, str> {
+    if !word.contains(['%', '+']) {
+        return Cow::Borrowed(word);
+    }
+    let spaced = word.replace('+', " ");
+    String::from_utf8_lossy(&percent::decode(&spaced)).into_owned().into()
 }
 
 /// As it stands inside JSON, in a URL, and in base64.

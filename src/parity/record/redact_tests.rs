@@ -18,7 +18,7 @@ fn headers(list: &[(&str, &str)]) -> Headers {
 
 #[test]
 fn the_tables_are_patterns() {
-    for table in [&CREDENTIAL, &FIELD, &PARAMETER, &PAIR] {
+    for table in [&CREDENTIAL, &FIELD, &PARAMETER, &PAIR, &NAME] {
         assert!(table.is_some());
     }
     for name in
@@ -55,8 +55,30 @@ fn the_shape_of_a_body_stays() {
     });
     assert_eq!(body, expected);
     assert_eq!(redactor.target("/v1/x?api_key=abc&model=m&user=ann"), "/v1/x?REDACTED&model=m&user=redacted");
+    // what only the reader of a query sees
+    for (sent, kept) in [
+        ("/v1/x?auth=Bearer%20abcdefghijklmnop&m=a%20b", "/v1/x?auth=redacted&m=a%20b"),
+        ("/v1/x?auth=Bearer+abcdefghijklmnop", "/v1/x?auth=redacted"),
+        ("/v1/x?a=%68unter22&b=EMP%2D1234&us%65r=ann", "/v1/x?a=redacted&b=redacted&us%65r=redacted"),
+        ("/v1/sk%2Dabcdefghijklmnopq/a%2Fb?passwd=x", "/v1/redacted/a%2Fb?REDACTED"),
+    ] {
+        assert_eq!(redactor.target(sent), kept, "{sent}");
+    }
+    assert_eq!(redactor.form("grant=x&access_token=abc&c=Basic+abcdefghijkl"), "grant=x&REDACTED&c=redacted");
     assert_eq!(redactor.text(r#"{"user": "ann", "cut": "#), r#"{"user": "redacted", "cut": "#);
     assert_eq!(redactor.text(r#"{\"user\": \"ann\"}"#), r#"{\"user\": \"redacted\"}"#);
+}
+
+#[test]
+fn what_can_not_be_judged_goes_whole() {
+    let rules = rules();
+    let redactor = Redactor::new(&rules, vec![], std::iter::empty());
+    for cut in [r#"{"a": 1, "user": {"name": "An"#, r#"{"user":["#, r#"{\"user\": 7"#, r#"{"a": 1, "user" : "#] {
+        assert_eq!(redactor.loose(cut), PLACEHOLDER, "{cut}");
+    }
+    for kept in [r#"{"a": {"b": 1"#, "user: {", r#"{"user": "redacted", "#] {
+        assert_eq!(redactor.loose(kept), kept);
+    }
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn head(out: &mut String, report: &Report) {
     out.push_str("</dl><nav aria-label=\"Sections\"><ul>");
     for (id, name) in [
         ("routes", "Routes"),
-        ("cases", "Failing cases"),
+        ("cases", "Cases that did not pass"),
         ("differences", "Differences"),
         ("noise", "Noise"),
         ("tolerated", "Tolerated"),
@@ -228,7 +228,7 @@ fn none(out: &mut String, what: &str) {
 }
 
 fn cases(out: &mut String, report: &Report) {
-    out.push_str("<section id=\"cases\"><h2>Failing cases</h2>");
+    out.push_str("<section id=\"cases\"><h2>Cases that did not pass</h2>");
     let failing: Vec<&CaseResult> = report.cases.iter().filter(|case| case.outcome != Outcome::Passed).collect();
     if failing.is_empty() {
         none(out, "None.");

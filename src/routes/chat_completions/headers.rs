@@ -22,20 +22,31 @@ const RATE_LIMITS: [&str; 6] = [
     "x-ratelimit-reset-tokens",
 ];
 
-/// What the SDK always sends, besides host, authorization, organization and content-length.
-const SDK: [(&str, &str); 11] = [
-    ("accept-encoding", "gzip, deflate"),
-    ("accept", "application/json"),
-    ("content-type", "application/json"),
-    ("user-agent", "AsyncOpenAI/Python 2.54.0"),
-    ("x-stainless-lang", "python"),
-    ("x-stainless-package-version", "2.54.0"),
-    ("x-stainless-os", "Linux"),
-    ("x-stainless-arch", STAINLESS_ARCH),
-    ("x-stainless-runtime", "CPython"),
-    ("x-stainless-async", "async:asyncio"),
-    ("x-stainless-raw-response", "true"),
+/// What the SDK always sends, besides host, authorization, read timeout, organization and content-length; made when the
+/// program is built.
+static SDK: [(HeaderName, HeaderValue); 14] = [
+    fixed("accept-encoding", "gzip, deflate"),
+    fixed("accept", "application/json"),
+    fixed("content-type", "application/json"),
+    fixed("user-agent", "AsyncOpenAI/Python 2.54.0"),
+    fixed("x-stainless-lang", "python"),
+    fixed("x-stainless-package-version", "2.54.0"),
+    fixed("x-stainless-os", "Linux"),
+    fixed("x-stainless-arch", STAINLESS_ARCH),
+    fixed("x-stainless-runtime", "CPython"),
+    fixed("x-stainless-async", "async:asyncio"),
+    fixed("x-stainless-raw-response", "true"),
+    fixed("connection", "keep-alive"),
+    fixed("x-stainless-runtime-version", "3.11.7"),
+    fixed("x-stainless-retry-count", "0"),
 ];
+
+const READ_TIMEOUT: HeaderName = HeaderName::from_static("x-stainless-read-timeout");
+const ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
+
+const fn fixed(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
+    (HeaderName::from_static(name), HeaderValue::from_static(value))
+}
 
 const STAINLESS_ARCH: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
 
@@ -46,17 +57,16 @@ pub(super) fn provider(deployment: &Deployment, timeout: &Timeout) -> Option<Vec
     let mut authorization = HeaderValue::from_str(&format!("Bearer {}", key.expose())).ok()?;
     authorization.set_sensitive(true);
     list.push((http::header::AUTHORIZATION, authorization));
-    for (name, value) in SDK {
-        let value = if fault!(ProviderHeaderChanged) && name == "user-agent" { "edge" } else { value };
-        list.push((HeaderName::from_static(name), HeaderValue::from_static(value)));
+    list.extend_from_slice(&SDK);
+    if fault!(ProviderHeaderChanged) {
+        list.iter_mut()
+            .filter(|(name, _)| *name == http::header::USER_AGENT)
+            .for_each(|(_, value)| *value = HeaderValue::from_static("edge"));
     }
-    list.push((HeaderName::from_static("connection"), HeaderValue::from_static("keep-alive")));
-    list.push((HeaderName::from_static("x-stainless-runtime-version"), HeaderValue::from_static("3.11.7")));
-    list.push((HeaderName::from_static("x-stainless-retry-count"), HeaderValue::from_static("0")));
     let read_timeout = HeaderValue::from_str(&timeout.float).ok()?;
-    list.push((HeaderName::from_static("x-stainless-read-timeout"), read_timeout));
+    list.push((READ_TIMEOUT, read_timeout));
     if let Some(organization) = &deployment.organization {
-        list.push((HeaderName::from_static("openai-organization"), HeaderValue::from_str(organization).ok()?));
+        list.push((ORGANIZATION, HeaderValue::from_str(organization).ok()?));
     }
     for (name, value) in &deployment.extra_headers {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;

@@ -27,6 +27,7 @@ fn exercised() -> Metrics {
         }
         metrics.evidence_age.with_label_values(&["r"]).set(1.5);
     });
+    metrics.spans.with_label_values(&["sent"]).inc();
     metrics.reloaded("config", true);
     metrics.upgrades.with_label_values(&["handed_over"]).inc();
     metrics

@@ -1,0 +1,164 @@
+//! Builds the head of an answer the edge makes itself, with header names on the wire as LiteLLM writes them: lower-case.
+//!
+//! Pingora writes names as they were given only where it keeps them in a second header map, and filling both maps is the
+//! dearest part of a small answer. The heads of a route differ in a few values only: each thread keeps the last ones,
+//! and the next head of the same names is a copy of one with its own values. A copy never has a value of an earlier
+//! answer's that its own list does not have too.
+use std::{borrow::Cow, cell::RefCell, collections::VecDeque};
+
+use http::{HeaderValue, StatusCode};
+use pingora::http::ResponseHeader;
+
+/// All headers of an answer in their order, but for date and connection: those are Pingora's.
+pub(super) type Fields = Vec<(Cow<'static, str>, Cow<'static, str>)>;
+
+/// Heads that a thread keeps, and the largest of them.
+const KEPT: usize = 8;
+const KEPT_FIELDS: usize = 64;
+const KEPT_BYTES: usize = 8 << 10;
+
+struct Kept {
+    fields: Fields,
+    head: ResponseHeader,
+}
+
+thread_local! {
+    static LAST: RefCell<VecDeque<Kept>> = const { RefCell::new(VecDeque::new()) };
+}
+
+pub(super) fn head(status: StatusCode, fields: Fields) -> pingora::Result<Box<ResponseHeader>> {
+    LAST.with_borrow_mut(|kept| {
+        let alike = kept.iter().find(|kept| kept.head.status == status && same_names(&kept.fields, &fields));
+        if let Some(head) = alike.and_then(|kept| kept.with(&fields)) {
+            return Ok(head);
+        }
+        let (head, whole) = build(status, &fields)?;
+        // one value a name, or a copy could not be given others
+        if whole && head.headers.keys_len() == fields.len() && small(&fields) {
+            kept.truncate(KEPT - 1);
+            kept.push_front(Kept { fields, head: head.clone() });
+        }
+        Ok(Box::new(head))
+    })
+}
+
+impl Kept {
+    /// A copy with these values. `None` where HTTP cannot carry one.
+    fn with(&self, fields: &Fields) -> Option<Box<ResponseHeader>> {
+        let mut head = Box::new(self.head.clone());
+        for ((name, value), (_, kept)) in fields.iter().zip(&self.fields) {
+            if value != kept {
+                let value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+                match name {
+                    Cow::Borrowed(name) => head.insert_header(*name, value).ok()?,
+                    Cow::Owned(name) => head.insert_header(name.clone(), value).ok()?,
+                }
+            }
+        }
+        Some(head)
+    }
+}
+
+/// False: a header was left out.
+fn build(status: StatusCode, fields: &Fields) -> pingora::Result<(ResponseHeader, bool)> {
+    let mut head = ResponseHeader::build(status, Some(fields.len() + 2))?; // two more are Pingora's
+    let mut whole = true;
+    for (name, value) in fields {
+        let added = HeaderValue::from_bytes(value.as_bytes()).is_ok_and(|value| match name {
+            Cow::Borrowed(name) => head.append_header(*name, value).is_ok(),
+            Cow::Owned(name) => head.append_header(name.clone(), value).is_ok(),
+        });
+        if !added {
+            // a provider's header that HTTP cannot carry; its value stays out of the log
+            tracing::debug!("an answer's header was left out: not representable");
+            whole = false;
+        }
+    }
+    Ok((head, whole))
+}
+
+fn same_names(left: &Fields, right: &Fields) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|((left, _), (right, _))| left == right)
+}
+
+fn small(fields: &Fields) -> bool {
+    let bytes = fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    fields.len() <= KEPT_FIELDS && bytes <= KEPT_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+
+    type List<'a> = &'a [(&'static str, &'a str)];
+
+    fn wire(status: u16, list: List<'_>) -> String {
+        let owned = |at: usize, name: &'static str| match at % 2 {
+            0 => Cow::Borrowed(name),
+            _ => Cow::Owned(name.to_owned()),
+        };
+        let fields = list.iter().enumerate().map(|(at, (name, value))| (owned(at, name), value.to_string().into()));
+        let head = head(StatusCode::from_u16(status).unwrap(), fields.collect()).unwrap();
+        assert_eq!(head.status.as_u16(), status);
+        let mut wire = BytesMut::new();
+        head.header_to_h1_wire(&mut wire);
+        String::from_utf8(wire.to_vec()).unwrap()
+    }
+
+    fn plain(list: List<'_>) -> String {
+        list.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+    }
+
+    #[test]
+    fn a_head_is_its_own_list_whatever_came_before() {
+        let lists: [List<'_>; 7] = [
+            &[("content-length", "1"), ("content-type", "a"), ("x-a", "1"), ("llm_provider-date", "x")],
+            &[("content-length", "22"), ("content-type", "a"), ("x-a", "2"), ("llm_provider-date", "y")],
+            &[("content-length", "1"), ("content-type", "a"), ("x-a", "1")],
+            &[("content-type", "a"), ("content-length", "1"), ("x-a", "1"), ("llm_provider-date", "x")],
+            &[("x-a", "1"), ("x-b", "1"), ("x-a", "1")],
+            &[("x-a", "2"), ("x-b", "2"), ("x-a", "3")],
+            &[],
+        ];
+        for _ in 0..3 {
+            for list in lists {
+                let mut wanted = plain(list);
+                if list.len() == 3 && list[0].0 == list[2].0 {
+                    // names that occur twice stand together
+                    wanted = plain(&[list[0], list[2], list[1]]);
+                }
+                assert_eq!(wire(200, list), wanted);
+                assert_eq!(wire(429, list), wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn what_http_cannot_carry_is_left_out_and_nothing_takes_its_place() {
+        let good: List<'_> = &[("content-length", "1"), ("x-a", "good"), ("x-b", "1")];
+        for _ in 0..2 {
+            assert_eq!(wire(200, good), plain(good));
+            assert_eq!(
+                wire(200, &[("content-length", "2"), ("x-a", "b\nd"), ("x-b", "2")]),
+                "content-length: 2\r\nx-b: 2\r\n"
+            );
+            assert_eq!(wire(200, &[("x-a", "1"), ("a b", "1"), ("", "1")]), "x-a: 1\r\n");
+        }
+    }
+
+    #[test]
+    fn a_thread_keeps_few_and_small_heads() {
+        for length in 0..40 {
+            let names = (0..length).map(|at| (Cow::Owned(format!("x-{at}")), Cow::Borrowed("1"))).collect();
+            head(StatusCode::OK, names).unwrap();
+        }
+        let large = Cow::Owned("x".repeat(KEPT_BYTES));
+        head(StatusCode::OK, vec![("x-large".into(), large)]).unwrap();
+        LAST.with_borrow(|kept| {
+            assert_eq!(kept.len(), KEPT);
+            assert!(kept.iter().all(|kept| kept.fields.len() >= 32 && small(&kept.fields)));
+        });
+    }
+}
