@@ -117,7 +117,9 @@ impl Account {
         record.caching_savings = outcome.uncached_input - outcome.cost.input;
         record.facts.usage = outcome.usage;
         record.facts.cost = outcome.cost;
-        record.facts.service_tier = outcome.service_tier;
+        // the standard tier has no name (cost_calculator.py `_resolve_billable_service_tier`)
+        let standard = ["auto", "default", "standard"];
+        record.facts.service_tier = outcome.service_tier.filter(|tier| !standard.contains(&tier.as_str()));
         record.facts.overhead_ms = outcome.overhead_ms;
         ledger.submit(*record);
     }

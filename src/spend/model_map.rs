@@ -12,6 +12,10 @@ static DATA: LazyLock<Map<String, Value>> =
 
 /// JSON text of the object. `None`: LiteLLM's answer for this model is not known here.
 pub fn model_map(provider: &str, model: &str, litellm_model: &str) -> Option<Arc<str>> {
+    // without its provider in front LiteLLM lists other parameters
+    if litellm_model.strip_prefix(provider).and_then(|rest| rest.strip_prefix('/')) != Some(model) {
+        return None;
+    }
     let own = DATA.get("models")?.get(format!("{provider}/{model}"))?.as_object()?;
     let mut value = Map::new();
     for key in DATA.get("keys")?.as_array()?.iter().filter_map(Value::as_str) {

@@ -13,7 +13,7 @@ for provider in ("openai", "anthropic"):
         if entry.get("litellm_provider") != provider:
             continue
         model = name.removeprefix(provider + "/")
-        info = dict(litellm.get_model_info(model=model, custom_llm_provider=provider))
+        info = dict(litellm.get_model_info(model=f"{provider}/{model}", custom_llm_provider=provider))
         if info.get("mode") not in ("chat", None):
             continue
         keys = keys or list(info)

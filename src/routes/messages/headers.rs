@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use super::Admitted;
 use crate::{
+    config::Deployment,
     routes::litellm_headers::{HeaderList, LITELLM_VERSION, push, push_deployment},
     spend::{Cost, cost::python_float},
 };
@@ -47,11 +48,17 @@ pub(super) fn json(admitted: &Admitted, cost: Option<&Cost>, clock: &Clock) -> H
 }
 
 /// A stream: all costs are 0 yet, provider headers are passed on.
-pub(super) fn stream(admitted: &Admitted, provider: &HeaderMap, clock: &Clock) -> HeaderList {
+pub(super) fn stream(
+    call_id: &str,
+    deployment: &Deployment,
+    group: &str,
+    provider: &HeaderMap,
+    clock: &Clock,
+) -> HeaderList {
     let mut list = Vec::with_capacity(32 + provider.len());
-    push(&mut list, "x-litellm-call-id", admitted.call_id.clone());
-    push_deployment(&mut list, &admitted.deployment);
-    if let Some(base) = &admitted.deployment.api_base {
+    push(&mut list, "x-litellm-call-id", call_id);
+    push_deployment(&mut list, deployment);
+    if let Some(base) = &deployment.api_base {
         push(&mut list, "x-litellm-model-api-base", base.clone());
     }
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
@@ -60,7 +67,7 @@ pub(super) fn stream(admitted: &Admitted, provider: &HeaderMap, clock: &Clock) -
     push_times(&mut list, clock);
     push(&mut list, "x-litellm-callback-duration-ms", "0.0");
     push_provider(&mut list, provider);
-    push_router(&mut list, &admitted.group);
+    push_router(&mut list, group);
     list
 }
 
