@@ -156,6 +156,10 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
     let stream_timeout = number("stream_timeout").or(input.router_stream_timeout).or(per_attempt);
     let (rpm, tpm) = (number("rpm"), number("tpm"));
     let limit = rpm.or(tpm.map(|tpm| (tpm / 1000.0 * 6.0).max(1.0))).map(|limit| limit as u32);
+    // prices and facts of its own change LiteLLM's answer
+    let model_map = model_map_applies(input, fixed)
+        .then(|| crate::spend::model_map::model_map(&name, &inferred.model, litellm_model))
+        .flatten();
     let id = model_info.and_then(|info| info.get("id"));
     Built::Deployment(Box::new(Deployment {
         id: id.map_or_else(|| generate_model_id(model_group, params), |node| node.value.python_str()),
@@ -176,10 +180,16 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
         tpm,
         pricing,
         model_info: info,
+        model_map,
         declines: declines.0,
         prices: Prices { fixed, ..Prices::default() },
         slots: Slots { limit, ..Slots::default() },
     }))
+}
+
+/// Whether LiteLLM's facts about the model are the price map's alone.
+fn model_map_applies(input: &Input<'_>, fixed: bool) -> bool {
+    !fixed && input.model_info.is_none_or(|info| info.iter().all(|(key, _)| key == "id"))
 }
 
 #[derive(Default)]

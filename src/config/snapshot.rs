@@ -69,6 +69,8 @@ pub struct Deployment {
     pub pricing: Option<Pricing>,
     /// cost-map facts about the model (`max_output_tokens`, `mode`, `supports_*`); empty where unknown
     pub model_info: Map<String, Value>,
+    /// JSON text for spend logs, see [`crate::spend::model_map`]; `None`: not known exactly, no row is written
+    pub model_map: Option<Arc<str>>,
     /// why requests to this deployment go to Python
     pub declines: Vec<ConfigDecline>,
     /// where calls go, ready to use: `{api_base}/chat/completions` (openai), `{api_base}/v1/messages` (anthropic)

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, header};
 
-use super::{Call, Decline, Execution, Head, NativeRoute};
+use super::{Call, Decline, Execution, Head, NativeRoute, settle};
 use crate::{
     auth,
     config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
@@ -76,6 +76,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(6000);
 /// An admitted call.
 struct Admitted {
     prepared: Prepared,
+    /// whom the caller says it asks for
+    end_user: Option<String>,
     deployment: Arc<Deployment>,
     /// the model group as the caller named it, in the path or in the body
     group: String,
@@ -156,10 +158,12 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         let slot = deployment.slots.take().ok_or(Decline::NoDeployment)?;
         let prepared = request::prepare(&body, deployment)?;
         let timeout = timeout(deployment, &snapshot, prepared.stream);
+        let end_user = settle::end_user(&body);
         Admitted {
             headers: headers::provider(deployment, &timeout).ok_or(Decline::DeploymentParam)?,
             uri: deployment.uri.clone().ok_or(Decline::DeploymentParam)?,
             prepared,
+            end_user,
             deployment: Arc::clone(deployment),
             group: group.name.clone(),
             requested,

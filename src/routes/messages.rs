@@ -10,7 +10,10 @@ use std::{sync::Arc, time::Duration};
 
 use http::{Method, header};
 
-use super::{Call, Decline, Execution, Head, NativeRoute};
+use super::{
+    Call, Decline, Execution, Head, NativeRoute, litellm_headers,
+    settle::{self, Account},
+};
 use crate::{
     auth,
     config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
@@ -76,6 +79,11 @@ struct Admitted {
     timeout: Duration,
     /// nothing sets a timeout
     default_timeout: bool,
+    /// whom the caller says it asks for
+    end_user: Option<String>,
+    call_id: String,
+    /// taken by the settlement
+    account: Option<Account>,
     /// one of the deployment's calls at a time; free when the answer, or its stream, is over or dropped
     _slot: Slot,
 }
@@ -159,6 +167,9 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             group: group.name.clone(),
             timeout: by_config.unwrap_or(DEFAULT_TIMEOUT),
             default_timeout: by_config.is_none(),
+            end_user: settle::end_user(&body),
+            call_id: litellm_headers::call_id(call.head.header("x-litellm-call-id")),
+            account: None,
             _slot: slot,
         }
     };

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::record::{Record, timestamp};
+use super::{
+    metadata::metadata,
+    record::{Record, timestamp},
+};
 
 /// Sums of money by id, in id order.
 pub type Sums = BTreeMap<String, f64>;
@@ -269,13 +272,13 @@ fn log(record: &Record) -> Value {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     json!({
         "request_id": record.request_id, "call_type": record.call_type, "api_key": payer.api_key,
-        "spend": record.spend, "total_tokens": record.prompt_tokens + record.completion_tokens,
+        "spend": record.spend, "total_tokens": record.total_tokens,
         "prompt_tokens": record.prompt_tokens, "completion_tokens": record.completion_tokens,
         "startTime": timestamp(record.started), "endTime": timestamp(record.ended),
         "completionStartTime": timestamp(record.first_token.unwrap_or(record.ended)),
         "request_duration_ms": record.duration_ms(), "model": record.model, "model_id": record.model_id,
         "model_group": record.model_group, "custom_llm_provider": record.provider, "api_base": record.api_base,
-        "user": text(&payer.user_id), "metadata": record.metadata, "cache_hit": record.cache_hit,
+        "user": text(&payer.user_id), "metadata": metadata(record), "cache_hit": record.cache_hit,
         "cache_key": "Cache OFF", "request_tags": record.tags, "team_id": text(&payer.team_id),
         "organization_id": text(&payer.org_id), "end_user": text(&payer.end_user),
         "requester_ip_address": record.requester_ip, "session_id": record.session_id,

@@ -39,6 +39,7 @@ fn record(id: &str, spend: f64) -> Record {
         spend,
         prompt_tokens: 1,
         completion_tokens: 2,
+        total_tokens: 3,
         cache_read_tokens: 0,
         cache_creation_tokens: 0,
         started: now,
@@ -55,7 +56,15 @@ fn record(id: &str, spend: f64) -> Record {
         session_id: "s".into(),
         succeeded: true,
         caching_savings: 0.0,
-        metadata: Default::default(),
+        facts: crate::spend::Facts {
+            user_agent: None,
+            usage: "{}".into(),
+            shape: crate::spend::Shape::Json,
+            cost: Default::default(),
+            service_tier: None,
+            overhead_ms: None,
+            model_map: "null".into(),
+        },
     }
 }
 

@@ -2,8 +2,14 @@
 pub mod batch;
 pub mod cost;
 pub mod ledger;
+pub mod metadata;
+pub mod model_map;
 pub mod record;
 
 pub use cost::{Cost, Pricing, Usage, cost};
 pub use ledger::Ledger;
+pub use metadata::{Facts, Shape};
 pub use record::{Payer, Record};
+
+#[cfg(test)]
+mod golden_tests;

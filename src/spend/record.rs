@@ -3,8 +3,9 @@
 //! It must never hold a key, a prompt or an answer.
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+use super::metadata::Facts;
 
 /// Who is billed. Empty strings where LiteLLM writes empty strings.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,6 +35,8 @@ pub struct Record {
     pub spend: f64,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+    /// as the answer reports it
+    pub total_tokens: u64,
     pub cache_read_tokens: u64,
     pub cache_creation_tokens: u64,
     pub started: SystemTime,
@@ -54,8 +57,8 @@ pub struct Record {
     pub succeeded: bool,
     /// what LiteLLM calls `prompt_caching_savings_spend`, US dollars
     pub caching_savings: f64,
-    /// the `metadata` column
-    pub metadata: Map<String, Value>,
+    /// what else the `metadata` column is made of
+    pub facts: Facts,
 }
 
 /// Where calls of a type are counted in the daily tables (`ROUTE_ENDPOINT_MAPPING`); messages have none.

@@ -9,6 +9,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub body: Vec<u8>,
+    pub id: Option<String>,
+    /// the provider's own `usage`, JSON text
+    pub usage_text: String,
     /// `None`: token counts LiteLLM cannot price (no cost headers then)
     pub usage: Option<Usage>,
     /// what the provider says served it
@@ -66,7 +69,17 @@ pub fn answer(body: &[u8], model: &str) -> Result<Answer, Unreadable> {
     let web_searches = tools.and_then(|tools| tools.get("web_search_requests")?.as_u64()).unwrap_or(0);
     let word = |key: &str| Some(from.as_ref()?.get(key)?.as_str()?.to_lowercase());
     let surcharges = [word("inference_geo"), word("speed")];
-    Ok(Answer { body: out.finish(), usage: priced.then_some(usage), model: served, surcharges, web_searches })
+    let id = object.some("id").and_then(Raw::as_str).map(|id| id.into_owned());
+    let usage_text = given.map(|usage| usage.text().to_owned()).unwrap_or_default();
+    Ok(Answer {
+        body: out.finish(),
+        id,
+        usage_text,
+        usage: priced.then_some(usage),
+        model: served,
+        surcharges,
+        web_searches,
+    })
 }
 
 /// Adds what a `usage` object says to what is known (`calculate_usage`); counts in `message_delta` replace those of

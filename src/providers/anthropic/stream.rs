@@ -165,6 +165,10 @@ fn decides(frame: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub struct UsageNote {
     pub usage: Usage,
+    /// of `message_start`
+    pub id: Option<String>,
+    /// whether cache writes are told apart by their time to live
+    pub has_cache_details: bool,
     line: Vec<u8>,
     skipping: bool,
 }
@@ -211,12 +215,18 @@ impl UsageNote {
             return;
         }
         let Ok(event) = Object::parse(payload) else { return };
+        let started = event.get("message").and_then(Raw::object);
+        if let Some(id) = started.as_ref().and_then(|message| message.some("id")?.as_str()) {
+            self.id = Some(id.into_owned());
+        }
         let of = match event.get("type").and_then(Raw::as_str).unwrap_or(Cow::Borrowed("")).as_ref() {
-            "message_start" => event.get("message").and_then(Raw::object).and_then(|message| message.some("usage")),
+            "message_start" => started.as_ref().and_then(|message| message.some("usage")),
             "message_delta" => event.some("usage"),
             _ => None,
         };
-        read_usage(of.and_then(Raw::object).as_ref(), &mut self.usage);
+        let of = of.and_then(Raw::object);
+        self.has_cache_details |= of.as_ref().is_some_and(|usage| usage.some("cache_creation").is_some());
+        read_usage(of.as_ref(), &mut self.usage);
     }
 }
 

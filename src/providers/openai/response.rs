@@ -19,6 +19,10 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completed {
     pub body: Vec<u8>,
+    pub id: String,
+    /// the usage as it stands in `body`: JSON text, and its prompt, completion and total counts
+    pub usage_text: String,
+    pub counts: (u64, u64, u64),
     pub usage: spend::Usage,
     /// the provider's own name of the model: LiteLLM prices by it
     pub model: Option<String>,
@@ -43,10 +47,17 @@ pub fn transform(
         other => return Err(no_choices(&top, other)),
     };
     let mut out = ObjectWriter::with_capacity(body.len() + 256);
-    match top.some("id").filter(|id| truthy(*id)) {
-        Some(id) => out.raw("id", id.text()),
-        None => out.string("id", &new_id()),
-    }
+    let id = match top.some("id").filter(|id| truthy(*id)) {
+        Some(id) => {
+            out.raw("id", id.text());
+            id.as_str().map_or_else(|| id.text().to_owned(), |id| id.into_owned())
+        }
+        None => {
+            let id = new_id();
+            out.string("id", &id);
+            id
+        }
+    };
     let created = created(top.some("created")).unwrap_or_else(|| unix_seconds(now));
     out.raw("created", &created.to_string());
     let model = top.some("model").and_then(Raw::as_str).map(|model| model.into_owned());
@@ -67,7 +78,11 @@ pub fn transform(
     }
     json.push(b']');
     let usage = Usage::read(top.some("usage").filter(|_| !fault!(LostUsage)));
-    usage.write(out.key("usage"), None);
+    let mut usage_text = Vec::with_capacity(256);
+    usage.write(&mut usage_text, None);
+    out.key("usage").extend_from_slice(&usage_text);
+    let usage_text = String::from_utf8(usage_text).unwrap_or_default();
+    let counts = (usage.prompt, usage.completion, usage.total);
     for (name, value) in members(&top) {
         let own = ["id", "created", "model", "object", "system_fingerprint", "choices", "usage"];
         if !value.is_null() && !own.contains(&name) {
@@ -75,7 +90,7 @@ pub fn transform(
         }
     }
     let service_tier = top.some("service_tier").and_then(Raw::as_str).map(|tier| tier.into_owned());
-    Ok(Completed { body: out.finish(), usage: usage.tokens(), model, service_tier })
+    Ok(Completed { body: out.finish(), id, usage_text, counts, usage: usage.tokens(), model, service_tier })
 }
 
 /// The SDK reads any body that parses; one that does not is an error only where it was declared JSON.

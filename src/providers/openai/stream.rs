@@ -276,6 +276,12 @@ impl ChunkTransform {
         (self.usage.total(self.text_only), self.provider_model.as_deref(), self.service_tier.as_deref())
     }
 
+    /// The answer's id, as every chunk has it.
+    pub fn id(&self) -> Option<String> {
+        let id = self.id.as_deref()?;
+        Some(serde_json::from_str(id).unwrap_or_else(|_| id.to_owned()))
+    }
+
     /// Whether a finish reason came: then a cut connection is a regular end.
     pub fn is_finished(&self) -> bool {
         self.finish.is_some()

@@ -1,6 +1,9 @@
 //! A streamed answer: the provider's events through `ChunkTransform`, as they come. The head of the reply is made
 //! once the first event for the client is there, so that a failure before it has a status of its own.
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -14,7 +17,7 @@ use super::{
 use crate::{
     faults::fault,
     providers::openai::{error::Fault, python, stream::ChunkTransform},
-    routes::{CallLog, EventStream, Reply, ReplyBody},
+    routes::{CallLog, EventStream, Reply, ReplyBody, settle::Outcome},
     upstream::{Body, Failed, Response, sse::Decoder},
 };
 
@@ -34,6 +37,7 @@ pub(super) struct ChatEvents {
     /// made while the head was waited for
     first: Option<Bytes>,
     provider_ms: f64,
+    first_token: Option<SystemTime>,
 }
 
 /// What one look at the stream gave.
@@ -56,6 +60,7 @@ impl ChatEvents {
             body: Some(answer.body),
             first: None,
             provider_ms: clock.provider_ms,
+            first_token: None,
             context,
         };
         let mut fixed = |name, value: &str| list.push((Cow::Borrowed(name), value.to_owned()));
@@ -68,7 +73,10 @@ impl ChatEvents {
                 let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 return Reply { status, headers: list, body: ReplyBody::Full(body), log: events.log() };
             }
-            step => events.first = events.bytes(step),
+            step => {
+                events.first_token.get_or_insert_with(SystemTime::now);
+                events.first = events.bytes(step);
+            }
         }
         fixed("cache-control", "no-cache");
         fixed("x-accel-buffering", "no");
@@ -158,7 +166,34 @@ impl ChatEvents {
             price::cost(deployment, model.as_deref(), tier.as_deref(), &usage.tokens()).map(|cost| cost.total)
         };
         self.chunks.finish(std::time::SystemTime::now(), cost, &mut out);
+        self.settle();
         Step::Bytes(Bytes::from(out))
+    }
+}
+
+impl ChatEvents {
+    /// Bills a stream that came to its end. Without a reported usage LiteLLM counts with a tokenizer: no record then.
+    fn settle(&mut self) {
+        let Some(account) = self.context.account.take() else { return };
+        let (usage, model, tier) = self.chunks.settled();
+        let (Some(usage), Some(id)) = (usage, self.chunks.id()) else { return };
+        let deployment = &self.context.admitted.deployment;
+        let tokens = usage.tokens();
+        let cost = price::cost(deployment, model, tier, &tokens).unwrap_or_default();
+        let mut text = Vec::with_capacity(256);
+        usage.write(&mut text, Some(cost.total));
+        account.settle(Outcome {
+            id,
+            api_base: deployment.api_base.clone().unwrap_or_default(),
+            counts: (usage.prompt, usage.completion, usage.total),
+            tokens,
+            usage: String::from_utf8(text).unwrap_or_default(),
+            cost,
+            uncached_input: price::uncached_input(deployment, model, tier, &tokens),
+            service_tier: tier.map(str::to_owned),
+            overhead_ms: None,
+            first_token: self.first_token,
+        });
     }
 }
 

@@ -19,7 +19,10 @@ use crate::{
         error::{Answered, Fault, RouterView, Told},
         response,
     },
-    routes::{Call, CallLog, Reply, ReplyBody, litellm_headers},
+    routes::{
+        Call, CallLog, Reply, ReplyBody, litellm_headers,
+        settle::{Account, Kind, Outcome},
+    },
     spend::cost::python_float,
     upstream::{Failed, Request},
 };
@@ -32,11 +35,15 @@ pub(super) struct Context {
     pub call: Call,
     pub admitted: Admitted,
     pub call_id: String,
+    /// taken by the settlement
+    pub account: Option<Account>,
 }
 
 pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
     let call_id = litellm_headers::call_id(call.head.header("x-litellm-call-id"));
-    let mut context = Context { call, admitted, call_id };
+    let kind = Kind { call_type: "acompletion", end_user: admitted.end_user.clone(), stream: admitted.prepared.stream };
+    let account = Account::open(&call, &call_id, &admitted.deployment, &admitted.group, kind);
+    let mut context = Context { call, admitted, call_id, account };
     let body = std::mem::take(&mut context.admitted.prepared.body);
     let request = Request {
         method: Method::POST,
@@ -67,11 +74,12 @@ pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
     if !status.is_success() {
         let fault = Fault::status(status.as_u16(), &body);
         if fault.is_output_limit() && !stream {
-            return whole(&context, &output_limit(&context), &headers, &clock);
+            let body = output_limit(&context);
+            return whole(&mut context, &body, &headers, &clock);
         }
         return failed_reply(&context, &fault, Some(&headers));
     }
-    whole(&context, &body, &headers, &clock)
+    whole(&mut context, &body, &headers, &clock)
 }
 
 /// LiteLLM adds the measured time only where it waited for a whole answer.
@@ -95,7 +103,9 @@ fn output_limit(context: &Context) -> Bytes {
     Bytes::from(body.to_string())
 }
 
-fn whole(context: &Context, body: &[u8], headers: &HeaderMap, clock: &Clock) -> Reply {
+fn whole(context: &mut Context, body: &[u8], headers: &HeaderMap, clock: &Clock) -> Reply {
+    let account = context.account.take();
+    let context = &*context;
     let admitted = &context.admitted;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let done = match response::transform(body, content_type, admitted.requested.as_deref(), context.call.now) {
@@ -114,7 +124,27 @@ fn whole(context: &Context, body: &[u8], headers: &HeaderMap, clock: &Clock) -> 
         provider_ms: Some(clock.provider_ms),
         ..log(admitted)
     };
+    if let Some(account) = account {
+        let (model, tier) = (done.model.as_deref(), done.service_tier.as_deref());
+        account.settle(Outcome {
+            api_base: json_base(admitted),
+            uncached_input: price::uncached_input(&admitted.deployment, model, tier, &done.usage),
+            id: done.id,
+            counts: done.counts,
+            tokens: done.usage,
+            usage: done.usage_text,
+            cost: cost.unwrap_or_default(),
+            service_tier: done.service_tier,
+            overhead_ms: Some(headers::overhead_ms(clock)),
+            first_token: None,
+        });
+    }
     Reply { status: StatusCode::OK, headers: list, body: ReplyBody::Full(Bytes::from(done.body)), log }
+}
+
+/// `api_base` of the spend log: the SDK's base url, which ends in a slash.
+fn json_base(admitted: &Admitted) -> String {
+    format!("{}/", admitted.uri.to_string().trim_end_matches("/chat/completions"))
 }
 
 /// The access log's part that is known from the start.

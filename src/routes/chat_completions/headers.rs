@@ -120,6 +120,11 @@ pub(super) fn success(
     list
 }
 
+/// What `x-litellm-overhead-duration-ms` says now.
+pub(super) fn overhead_ms(clock: &Clock) -> f64 {
+    round4(clock.started.elapsed().as_secs_f64() * 1e3 - clock.provider_ms)
+}
+
 fn round4(ms: f64) -> f64 {
     (ms.max(0.0) * 1e4).round() / 1e4
 }

@@ -15,3 +15,14 @@ pub(super) fn cost(
     let pricing = deployment.pricing_for(answered_as)?;
     Some(spend::cost(pricing.for_tier(tier), usage))
 }
+
+/// US dollars that the prompt would cost without any cache.
+pub(super) fn uncached_input(
+    deployment: &Deployment,
+    answered_as: Option<&str>,
+    tier: Option<&str>,
+    usage: &spend::Usage,
+) -> f64 {
+    let plain = spend::Usage { cache_read: 0, cache_creation: 0, cache_creation_1h: 0, ..*usage };
+    cost(deployment, answered_as, tier, &plain).map_or(0.0, |cost| cost.input)
+}

@@ -16,7 +16,10 @@ use crate::{
         error,
         response::{self, Answer, Unreadable},
     },
-    routes::{Call, CallLog, Reply, ReplyBody},
+    routes::{
+        Call, CallLog, Reply, ReplyBody,
+        settle::{Account, Kind, Outcome},
+    },
     spend::{self, Cost, Usage},
     upstream::{self, Failed, Request, Response},
 };
@@ -24,7 +27,10 @@ use crate::{
 /// Most bytes of a JSON answer or an error text.
 const MOST_BODY: usize = 256 << 20;
 
-pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
+pub(super) async fn execute(call: Call, mut admitted: Admitted) -> Reply {
+    let kind =
+        Kind { call_type: "anthropic_messages", end_user: admitted.end_user.take(), stream: admitted.outgoing.stream };
+    admitted.account = Account::open(&call, &admitted.call_id, &admitted.deployment, &admitted.group, kind);
     let sent = Instant::now();
     if fault!(SecondAttempt) {
         let _ = send(&call, &admitted, admitted.outgoing.body.clone()).await;
@@ -36,7 +42,7 @@ pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
     };
     let clock = Clock { started: call.started, provider_ms: millis(&sent) };
     if admitted.outgoing.stream {
-        return stream(call, admitted, answer, clock).await;
+        return stream(admitted, answer, clock).await;
     }
     let framing = Framing::of(&answer.headers);
     let mut incoming = answer.body;
@@ -47,7 +53,7 @@ pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
             return refuse(&call, &admitted, failure, &sent);
         }
     };
-    json(&call, &admitted, &body, &sent)
+    json(&call, &mut admitted, &body, &sent)
 }
 
 /// One call, and a second where the provider reset the first before it answered: LiteLLM's HTTP client does so
@@ -169,7 +175,9 @@ fn broken(admitted: &Admitted, failed: &Failed, cut: &str, since: &Instant) -> F
     }
 }
 
-fn json(call: &Call, admitted: &Admitted, body: &[u8], sent: &Instant) -> Reply {
+fn json(call: &Call, admitted: &mut Admitted, body: &[u8], sent: &Instant) -> Reply {
+    let account = admitted.account.take();
+    let admitted = &*admitted;
     let answer = match response::answer(body, &admitted.group) {
         Ok(answer) => answer,
         Err(Unreadable::NotJson) => {
@@ -181,7 +189,22 @@ fn json(call: &Call, admitted: &Admitted, body: &[u8], sent: &Instant) -> Reply 
     let cost = answer.usage.as_ref().map(|usage| priced(admitted, &answer, usage));
     let clock = Clock { started: call.started, provider_ms: millis(sent) };
     let log = log(admitted, answer.usage.as_ref(), cost.as_ref(), clock.provider_ms);
-    let headers = headers::json(call, admitted, cost.as_ref(), &clock);
+    let headers = headers::json(admitted, cost.as_ref(), &clock);
+    if let (Some(account), Some(usage), Some(id)) = (account, answer.usage, answer.id.clone()) {
+        let plain = Usage { cache_read: 0, cache_creation: 0, cache_creation_1h: 0, ..usage };
+        account.settle(Outcome {
+            id,
+            api_base: admitted.outgoing.uri.to_string(),
+            counts: (usage.prompt, usage.completion, usage.prompt + usage.completion),
+            tokens: usage,
+            usage: answer.usage_text.clone(),
+            cost: cost.unwrap_or_default(),
+            uncached_input: priced(admitted, &answer, &plain).input,
+            service_tier: None,
+            overhead_ms: Some(headers::overhead_ms(&clock)),
+            first_token: None,
+        });
+    }
     let Answer { body, .. } = answer;
     Reply { status: StatusCode::OK, headers, body: ReplyBody::Full(body.into()), log }
 }
@@ -227,8 +250,9 @@ pub(super) fn log(admitted: &Admitted, usage: Option<&Usage>, cost: Option<&Cost
     }
 }
 
-async fn stream(call: Call, admitted: Admitted, answer: upstream::Response, clock: Clock) -> Reply {
-    let mut headers = headers::stream(&call, &admitted.deployment, &admitted.group, &answer.headers, &clock);
+async fn stream(admitted: Admitted, answer: upstream::Response, clock: Clock) -> Reply {
+    let mut headers =
+        headers::stream(&admitted.call_id, &admitted.deployment, &admitted.group, &answer.headers, &clock);
     let provider_ms = clock.provider_ms;
     let mut relay = Relay::new(admitted, answer, provider_ms);
     match relay.first().await {
@@ -250,7 +274,7 @@ async fn stream(call: Call, admitted: Admitted, answer: upstream::Response, cloc
 }
 
 fn refuse(call: &Call, admitted: &Admitted, mut failure: Failure, sent: &Instant) -> Reply {
-    let headers = headers::error(call, admitted);
+    let headers = headers::error(admitted);
     if call.snapshot.settings.call_id_in_error_body {
         let id = headers.iter().find(|(name, _)| name == "x-litellm-call-id").map(|(_, id)| id.clone());
         failure.extra.insert("litellm_call_id".into(), id.into());

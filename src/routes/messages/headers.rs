@@ -7,10 +7,7 @@ use http::HeaderMap;
 use super::Admitted;
 use crate::{
     config::Deployment,
-    routes::{
-        Call,
-        litellm_headers::{HeaderList, LITELLM_VERSION, call_id, push, push_deployment},
-    },
+    routes::litellm_headers::{HeaderList, LITELLM_VERSION, push, push_deployment},
     spend::{Cost, cost::python_float},
 };
 
@@ -32,10 +29,10 @@ pub(super) struct Clock {
 }
 
 /// A JSON answer. `cost`: `None` where LiteLLM could not price it.
-pub(super) fn json(call: &Call, admitted: &Admitted, cost: Option<&Cost>, clock: &Clock) -> HeaderList {
+pub(super) fn json(admitted: &Admitted, cost: Option<&Cost>, clock: &Clock) -> HeaderList {
     let mut list = Vec::with_capacity(24);
     push(&mut list, "content-type", "application/json");
-    push(&mut list, "x-litellm-call-id", call_id(call.head.header("x-litellm-call-id")));
+    push(&mut list, "x-litellm-call-id", admitted.call_id.clone());
     push_deployment(&mut list, &admitted.deployment);
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     if let Some(cost) = cost {
@@ -52,14 +49,14 @@ pub(super) fn json(call: &Call, admitted: &Admitted, cost: Option<&Cost>, clock:
 
 /// A stream: all costs are 0 yet, provider headers are passed on.
 pub(super) fn stream(
-    call: &Call,
+    call_id: &str,
     deployment: &Deployment,
     group: &str,
     provider: &HeaderMap,
     clock: &Clock,
 ) -> HeaderList {
     let mut list = Vec::with_capacity(32 + provider.len());
-    push(&mut list, "x-litellm-call-id", call_id(call.head.header("x-litellm-call-id")));
+    push(&mut list, "x-litellm-call-id", call_id);
     push_deployment(&mut list, deployment);
     if let Some(base) = &deployment.api_base {
         push(&mut list, "x-litellm-model-api-base", base.clone());
@@ -82,9 +79,9 @@ pub(super) fn push_event_stream(list: &mut HeaderList) {
 }
 
 /// A failure with a deployment picked.
-pub(super) fn error(call: &Call, admitted: &Admitted) -> HeaderList {
+pub(super) fn error(admitted: &Admitted) -> HeaderList {
     let mut list = Vec::with_capacity(8);
-    push(&mut list, "x-litellm-call-id", call_id(call.head.header("x-litellm-call-id")));
+    push(&mut list, "x-litellm-call-id", admitted.call_id.clone());
     push(&mut list, "x-litellm-model-id", admitted.deployment.id.clone());
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push(&mut list, "x-litellm-response-cost", "0");
@@ -115,8 +112,13 @@ fn push_cost_parts(list: &mut HeaderList, cost: &Cost) {
 fn push_times(list: &mut HeaderList, clock: &Clock) {
     let total = clock.started.elapsed().as_secs_f64() * 1000.0;
     push(list, "x-litellm-response-duration-ms", python_float(total));
-    let overhead = ((total - clock.provider_ms).max(0.0) * 10_000.0).round() / 10_000.0;
-    push(list, "x-litellm-overhead-duration-ms", python_float(overhead));
+    push(list, "x-litellm-overhead-duration-ms", python_float(overhead_ms(clock)));
+}
+
+/// What `x-litellm-overhead-duration-ms` says now.
+pub(super) fn overhead_ms(clock: &Clock) -> f64 {
+    let total = clock.started.elapsed().as_secs_f64() * 1000.0;
+    ((total - clock.provider_ms).max(0.0) * 10_000.0).round() / 10_000.0
 }
 
 fn push_router(list: &mut HeaderList, group: &str) {

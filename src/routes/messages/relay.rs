@@ -1,6 +1,9 @@
 //! A streamed answer on its way to the caller: bytes as they come, pings into silence, one error event when the
 //! provider breaks off. Dropping it aborts the provider's answer.
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -16,7 +19,8 @@ use crate::{
         error,
         stream::{PING, Restamper, Tail, UsageNote, first_chunk_error},
     },
-    routes::{CallLog, EventStream},
+    routes::{CallLog, EventStream, settle::Outcome},
+    spend::Usage,
     upstream::{Body, Failed, Response},
 };
 
@@ -45,6 +49,7 @@ pub(super) struct Relay {
     /// the provider's silence is measured over pings
     last_bytes: Instant,
     provider_ms: f64,
+    first_token: Option<SystemTime>,
 }
 
 enum Piece {
@@ -68,6 +73,7 @@ impl Relay {
             ended: false,
             last_bytes: Instant::now(),
             provider_ms,
+            first_token: None,
         }
     }
 
@@ -120,6 +126,7 @@ impl Relay {
 
     /// Received bytes become the caller's.
     fn take(&mut self, bytes: Bytes) -> Bytes {
+        self.first_token.get_or_insert_with(SystemTime::now);
         self.usage.push(&bytes);
         self.restamper.push(bytes)
     }
@@ -135,6 +142,36 @@ impl Relay {
         self.ended = true;
         let rest = self.restamper.finish();
         self.give(rest);
+        self.settle();
+    }
+
+    /// Bills a stream that came to its end.
+    fn settle(&mut self) {
+        let Some(account) = self.admitted.account.take() else { return };
+        let Some(id) = self.usage.id.clone() else { return };
+        let tokens = self.usage.usage;
+        let cost = price(&self.admitted, &tokens);
+        let plain = Usage { cache_read: 0, cache_creation: 0, cache_creation_1h: 0, ..tokens };
+        let written = tokens.cache_creation.saturating_sub(tokens.cache_creation_1h);
+        let usage = match self.usage.has_cache_details {
+            false => String::new(),
+            true => format!(
+                r#"{{"cache_creation":{{"ephemeral_1h_input_tokens":{},"ephemeral_5m_input_tokens":{written}}}}}"#,
+                tokens.cache_creation_1h
+            ),
+        };
+        account.settle(Outcome {
+            id,
+            api_base: self.admitted.outgoing.uri.to_string(),
+            counts: (tokens.prompt, tokens.completion, tokens.prompt + tokens.completion),
+            tokens,
+            usage,
+            cost,
+            uncached_input: price(&self.admitted, &plain).input,
+            service_tier: None,
+            overhead_ms: None,
+            first_token: self.first_token,
+        });
     }
 
     /// The event a broken stream ends with (`AnthropicErrorSseFrame`).

@@ -1,0 +1,181 @@
+//! From a call to its spend record: what is known when the call is admitted, and what the answer adds. A call is settled
+//! once: the account is used up by it. It must never wait, and never hold a prompt.
+use std::time::SystemTime;
+
+use super::{Call, Head};
+use crate::{
+    auth::Caller,
+    config::Deployment,
+    json::{Object, Raw},
+    spend::{Cost, Facts, Ledger, Payer, Record, Shape, Usage},
+};
+
+/// LiteLLM's names for the master key and its user.
+const MASTER_KEY: &str = "litellm_proxy_master_key";
+const MASTER_USER: &str = "default_user_id";
+
+/// A call that will be billed.
+pub(super) struct Account {
+    ledger: Ledger,
+    record: Box<Record>,
+}
+
+/// What a route knows about its kind of call.
+pub(super) struct Kind {
+    /// LiteLLM's name: `acompletion`, `anthropic_messages`
+    pub call_type: &'static str,
+    pub end_user: Option<String>,
+    pub stream: bool,
+}
+
+/// A successful answer.
+pub(super) struct Outcome {
+    /// the answer's id
+    pub id: String,
+    pub api_base: String,
+    /// prompt, completion, total as the answer reports them
+    pub counts: (u64, u64, u64),
+    pub tokens: Usage,
+    /// JSON text of the usage as LiteLLM writes it
+    pub usage: String,
+    pub cost: Cost,
+    /// the same tokens without any cache, US dollars of input
+    pub uncached_input: f64,
+    pub service_tier: Option<String>,
+    pub overhead_ms: Option<f64>,
+    pub first_token: Option<SystemTime>,
+}
+
+impl Account {
+    /// `None`: nobody keeps books, or LiteLLM's row for this deployment is not known exactly.
+    pub(super) fn open(call: &Call, call_id: &str, deployment: &Deployment, group: &str, kind: Kind) -> Option<Self> {
+        call.snapshot.database_url.as_ref()?;
+        let Caller::Master = call.caller else { return None };
+        let model_map = deployment.model_map.clone()?;
+        let head = &call.head;
+        let user_agent = head.header("user-agent").map(str::to_owned);
+        let payer = Payer {
+            api_key: MASTER_KEY.into(),
+            user_id: Some(MASTER_USER.into()),
+            end_user: kind.end_user,
+            ..Payer::default()
+        };
+        let record = Record {
+            request_id: String::new(),
+            call_id: call_id.to_owned(),
+            call_type: kind.call_type,
+            payer,
+            spend: 0.0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            total_tokens: 0,
+            cache_read_tokens: 0,
+            cache_creation_tokens: 0,
+            started: call.now,
+            ended: call.now,
+            first_token: None,
+            model: deployment.litellm_model.clone(),
+            model_id: deployment.id.clone(),
+            model_group: group.to_owned(),
+            provider: deployment.provider.as_str().to_owned(),
+            api_base: String::new(),
+            cache_hit: if kind.stream { "False" } else { "None" },
+            tags: user_agent.as_deref().map(agent_tags).unwrap_or_default(),
+            requester_ip: head.client.map(|ip| ip.to_string()),
+            session_id: session(head).unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+            succeeded: true,
+            caching_savings: 0.0,
+            facts: Facts {
+                user_agent,
+                usage: String::new(),
+                shape: match (kind.call_type, kind.stream) {
+                    ("anthropic_messages", false) => Shape::Messages,
+                    ("anthropic_messages", true) => Shape::MessagesStream,
+                    (_, false) => Shape::Json,
+                    (_, true) => Shape::Stream,
+                },
+                cost: Cost::default(),
+                service_tier: None,
+                overhead_ms: None,
+                model_map,
+            },
+        };
+        Some(Self { ledger: call.services.control.ledger.clone(), record: Box::new(record) })
+    }
+
+    /// Hands the record over.
+    pub(super) fn settle(self, outcome: Outcome) {
+        let Self { ledger, mut record } = self;
+        (record.prompt_tokens, record.completion_tokens, record.total_tokens) = outcome.counts;
+        record.request_id = outcome.id;
+        record.ended = SystemTime::now();
+        record.first_token = outcome.first_token;
+        record.api_base = outcome.api_base;
+        record.spend = outcome.cost.total;
+        record.cache_read_tokens = outcome.tokens.cache_read;
+        record.cache_creation_tokens = outcome.tokens.cache_creation;
+        record.caching_savings = outcome.uncached_input - outcome.cost.input;
+        record.facts.usage = outcome.usage;
+        record.facts.cost = outcome.cost;
+        // the standard tier has no name (cost_calculator.py `_resolve_billable_service_tier`)
+        let standard = ["auto", "default", "standard"];
+        record.facts.service_tier = outcome.service_tier.filter(|tier| !standard.contains(&tier.as_str()));
+        record.facts.overhead_ms = outcome.overhead_ms;
+        ledger.submit(*record);
+    }
+}
+
+/// `User-Agent: curl`, `User-Agent: curl/7.88.1` (litellm_logging.py `_get_user_agent_tags`).
+fn agent_tags(agent: &str) -> Vec<String> {
+    let product = agent.split_once('/').map(|(product, _)| product);
+    product.into_iter().chain([agent]).map(|text| format!("User-Agent: {text}")).collect()
+}
+
+/// Headers a client names its session in (litellm_pre_call_utils.py `get_chain_id_from_headers`): any
+/// `x-<vendor>-session-id`, then `x-session-id`.
+fn session(head: &Head) -> Option<String> {
+    let usable = |value: &&str| {
+        value.len() >= 8 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let vendor = |name: &str| {
+        let middle = name.strip_prefix("x-").and_then(|rest| rest.strip_suffix("-session-id"));
+        middle.is_some_and(|vendor| !vendor.is_empty())
+    };
+    let names = head.headers.keys().map(http::HeaderName::as_str).filter(|name| vendor(name)).chain(["x-session-id"]);
+    names.filter_map(|name| head.header(name)).find(usable).map(str::to_owned)
+}
+
+/// The end user a body names (auth_utils.py `get_end_user_id_from_request_body`): a text or a number.
+pub(super) fn end_user(body: &Object<'_>) -> Option<String> {
+    let inner = |outer: &str, name: &str| body.some(outer).and_then(Raw::object).and_then(|map| text(map.some(name)));
+    let text_of = |name: &str| text(body.some(name));
+    text_of("user")
+        .or_else(|| inner("litellm_metadata", "user"))
+        .or_else(|| inner("metadata", "user_id"))
+        .or_else(|| text_of("safety_identifier"))
+}
+
+fn text(value: Option<Raw<'_>>) -> Option<String> {
+    let value = value?;
+    let text = match value.as_str() {
+        Some(text) => text.trim().to_owned(),
+        None => value.as_u64()?.to_string(),
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_and_end_users_are_litellms() {
+        assert_eq!(agent_tags("curl/7.88.1"), ["User-Agent: curl", "User-Agent: curl/7.88.1"]);
+        assert_eq!(agent_tags("curl"), ["User-Agent: curl"]);
+        let of = |body: &str| end_user(&Object::parse(body.as_bytes()).unwrap());
+        assert_eq!(of(r#"{"user":" a ","metadata":{"user_id":"b"}}"#).as_deref(), Some("a"));
+        assert_eq!(of(r#"{"user":true,"metadata":{"user_id":7}}"#).as_deref(), Some("7"));
+        assert_eq!(of(r#"{"safety_identifier":"s"}"#).as_deref(), Some("s"));
+        assert_eq!(of("{}"), None);
+    }
+}

@@ -1,0 +1,203 @@
+//! The `metadata` column of a spend log (proxy/spend_tracking/spend_tracking_utils.py `_get_spend_logs_metadata`, keys of
+//! proxy/_types.py `SpendLogsMetadata`). Built in the io runtime, from the few facts a request keeps.
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{Cost, Record};
+
+/// What of one call stands in its metadata beside the payer. Cheap to make: texts that exist already.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    pub user_agent: Option<String>,
+    /// JSON text of LiteLLM's usage
+    pub usage: String,
+    pub shape: Shape,
+    pub cost: Cost,
+    pub service_tier: Option<String>,
+    /// milliseconds spent in the gateway; streams have none
+    pub overhead_ms: Option<f64>,
+    /// JSON text, see [`super::model_map`]
+    pub model_map: Arc<str>,
+}
+
+/// Which of LiteLLM's usage objects it is: they differ in the nulls they show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    Json,
+    /// put together from chunks: details show what they do not know
+    Stream,
+    /// Anthropic's: `usage` is the provider's own
+    Messages,
+    MessagesStream,
+}
+
+/// Keys that are null for every call served here.
+const NULL: &[&str] = &[
+    "actor_agent_id",
+    "target_agent_id",
+    "billing_agent_id",
+    "agent_execution_mode",
+    "verified_human_user_id",
+    "spend_logs_metadata",
+    "mcp_tool_call_metadata",
+    "vector_store_request_metadata",
+    "routing_decision",
+    "internal_call_origin",
+    "guardrail_information",
+    "eval_information",
+    "status",
+    "proxy_server_request",
+    "batch_models",
+    "batch_successful_requests",
+    "batch_failed_requests",
+    "error_information",
+    "cold_storage_object_key",
+    "compression_savings",
+    "litellm_gateway_injected_cache",
+    "autorouter_savings",
+    "autorouter_savings_estimate",
+    "autorouter_baseline_observation",
+    "router_metadata",
+    "azure_spillover",
+];
+
+/// Members a stream's details have even where the provider does not report them.
+const PROMPT_DETAILS: &[&str] = &["text_tokens", "audio_tokens", "image_tokens", "video_tokens", "cached_tokens"];
+const COMPLETION_DETAILS: &[&str] = &[
+    "text_tokens",
+    "audio_tokens",
+    "image_tokens",
+    "video_tokens",
+    "reasoning_tokens",
+    "accepted_prediction_tokens",
+    "rejected_prediction_tokens",
+];
+
+/// The object.
+pub fn metadata(record: &Record) -> Value {
+    let (payer, facts) = (&record.payer, &record.facts);
+    let mut out: Map<String, Value> = NULL.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
+    let usage = match facts.shape {
+        Shape::Json | Shape::Stream => usage_object(facts),
+        Shape::Messages | Shape::MessagesStream => messages_usage(record),
+    };
+    let model_map: Value = serde_json::from_str(&facts.model_map).unwrap_or_default();
+    let rest = json!({
+        "additional_usage_values": additional(&usage),
+        "user_api_key": payer.api_key,
+        "user_api_key_alias": payer.key_alias,
+        "user_api_key_team_id": payer.team_id,
+        "user_api_key_project_id": payer.project_id,
+        "user_api_key_project_alias": payer.project_alias,
+        "user_api_key_org_id": payer.org_id,
+        "user_api_key_user_id": payer.user_id,
+        "user_api_key_team_alias": payer.team_alias,
+        "requester_ip_address": record.requester_ip,
+        "user_agent": facts.user_agent,
+        "litellm_call_id": record.call_id,
+        "applied_guardrails": [],
+        "usage_object": usage,
+        "model_map_information": model_map,
+        "litellm_overhead_time_ms": facts.overhead_ms,
+        "attempted_retries": 0,
+        "max_retries": 0,
+        "attempted_fallbacks": 0,
+        "original_model_group": record.model_group,
+        "cost_breakdown": breakdown(&facts.cost, facts.service_tier.as_deref()),
+        "used_client_oauth_token": false,
+        "litellm_roi_estimator": false,
+    });
+    if let Value::Object(rest) = rest {
+        out.extend(rest);
+    }
+    Value::Object(out)
+}
+
+fn usage_object(facts: &Facts) -> Map<String, Value> {
+    let mut usage: Map<String, Value> = serde_json::from_str(&facts.usage).unwrap_or_default();
+    for (name, members) in
+        [("prompt_tokens_details", PROMPT_DETAILS), ("completion_tokens_details", COMPLETION_DETAILS)]
+    {
+        let details = usage.entry(name).or_insert(Value::Null);
+        if let (Shape::Stream, Some(details)) = (facts.shape, details.as_object_mut()) {
+            members.iter().for_each(|member| _ = details.entry(*member).or_insert(Value::Null));
+        }
+    }
+    usage
+}
+
+/// Anthropic's usage in OpenAI's words (llms/anthropic/chat/transformation.py `calculate_usage`).
+fn messages_usage(record: &Record) -> Map<String, Value> {
+    let own: Map<String, Value> = serde_json::from_str(&record.facts.usage).unwrap_or_default();
+    let (read, written) = (record.cache_read_tokens, record.cache_creation_tokens);
+    let text = record.prompt_tokens.saturating_sub(read).saturating_sub(written);
+    let stream = record.facts.shape == Shape::MessagesStream;
+    let mut prompt = json!({
+        "text_tokens": text, "audio_tokens": null, "image_tokens": null, "video_tokens": null, "cached_tokens": read,
+        "cache_write_tokens": written, "cache_creation_tokens": written,
+    });
+    if let (Some(details), Some(prompt)) = (own.get("cache_creation").filter(|d| d.is_object()), prompt.as_object_mut())
+    {
+        prompt.insert("cache_creation_token_details".into(), details.clone());
+    }
+    let mut completion = json!({"text_tokens": record.completion_tokens, "reasoning_tokens": 0});
+    if let (true, Some(completion)) = (stream, completion.as_object_mut()) {
+        COMPLETION_DETAILS.iter().for_each(|member| _ = completion.entry(*member).or_insert(Value::Null));
+    }
+    let mut out = json!({
+        "prompt_tokens": record.prompt_tokens, "completion_tokens": record.completion_tokens,
+        "total_tokens": record.total_tokens, "prompt_tokens_details": prompt, "completion_tokens_details": completion,
+        "cache_read_input_tokens": read, "cache_creation_input_tokens": written,
+    });
+    let mut out = out.as_object_mut().map(std::mem::take).unwrap_or_default();
+    if stream {
+        out.insert("cost".into(), record.facts.cost.total.into());
+    } else {
+        for name in ["speed", "iterations", "service_tier", "inference_geo"] {
+            out.insert(name.into(), own.get(name).cloned().unwrap_or_default());
+        }
+    }
+    out
+}
+
+/// `additional_usage_values`: everything but the counts, and the cache counts where there are any.
+fn additional(usage: &Map<String, Value>) -> Map<String, Value> {
+    const COUNTS: [&str; 3] = ["completion_tokens", "prompt_tokens", "total_tokens"];
+    let mut out: Map<String, Value> = usage
+        .iter()
+        .filter(|(key, _)| !COUNTS.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let details = usage.get("prompt_tokens_details");
+    let count = |name: &str| details.and_then(|details| details.get(name)?.as_u64()).filter(|count| *count > 0);
+    let read = count("cached_tokens");
+    let written = count("cache_write_tokens").or(count("cache_creation_tokens"));
+    for (name, count) in [("cache_read_input_tokens", read), ("cache_creation_input_tokens", written)] {
+        if let Some(count) = count {
+            out.entry(name).or_insert_with(|| count.into());
+        }
+    }
+    out
+}
+
+/// `cost_breakdown` (litellm_logging.py `set_cost_breakdown`): US dollars, no discounts, no margins.
+fn breakdown(cost: &Cost, service_tier: Option<&str>) -> Value {
+    let mut out = json!({
+        "input_cost": cost.input, "output_cost": cost.output, "total_cost": cost.total, "original_cost": cost.total,
+        "tool_usage_cost": cost.tools, "service_tier": service_tier, "data_residency": null, "vertex_location": null,
+        "discount_percent": 0.0, "discount_amount": 0.0, "margin_percent": 0.0, "margin_fixed_amount": 0.0,
+        "margin_total_amount": 0.0,
+    });
+    let parts = [
+        ("cache_read_cost", cost.cache_read),
+        ("cache_creation_cost", cost.cache_creation),
+        ("reasoning_cost", cost.reasoning),
+    ];
+    if let Some(out) = out.as_object_mut() {
+        out.extend(
+            parts.into_iter().filter(|(_, part)| *part > 0.0).map(|(name, part)| (name.to_owned(), part.into())),
+        );
+    }
+    out
+}
