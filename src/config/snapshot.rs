@@ -69,6 +69,8 @@ pub struct Deployment {
     pub pricing: Option<Pricing>,
     /// cost-map facts about the model (`max_output_tokens`, `mode`, `supports_*`); empty where unknown
     pub model_info: Map<String, Value>,
+    /// `model_info.access_groups`: names that stand for this deployment's model in lists of models
+    pub access_groups: Vec<String>,
     /// why requests to this deployment go to Python
     pub declines: Vec<ConfigDecline>,
     /// where calls go, ready to use: `{api_base}/chat/completions` (openai), `{api_base}/v1/messages` (anthropic)

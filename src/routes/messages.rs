@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{Method, header};
 
-use super::{Call, Decline, Execution, Head, NativeRoute};
+use super::{Call, Decline, Execution, Head, NativeRoute, refused::stopped};
 use crate::{
     auth,
     config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
@@ -31,8 +31,8 @@ pub const MESSAGES: NativeRoute = NativeRoute {
     dialect: Dialect::Anthropic,
     serves: "provider anthropic, any api_base: JSON and streaming, tools, images, thinking, cache_control",
     declines: &[
-        Decline::NoKey,
         Decline::VirtualKey,
+        Decline::KeyFeature,
         Decline::MasterKeyUnset,
         Decline::CustomAuth,
         Decline::Query,
@@ -84,7 +84,7 @@ fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
     if snapshot.settings.root_path.is_some() {
         return Err(Decline::NotThisPath);
     }
-    auth::identify(head, snapshot)?;
+    auth::present(head, snapshot)?;
     if !matches!(head.query.as_deref(), None | Some("" | "beta=true")) {
         return Err(Decline::Query);
     }
@@ -140,6 +140,18 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         let body = Object::parse_request(&call.body).map_err(|_| Decline::BodyNotJson)?;
         if body.has_duplicates() {
             return Err(Decline::DuplicateKey);
+        }
+        let judged = auth::judge(&auth::Request {
+            head: &call.head,
+            snapshot: &snapshot,
+            caller: &call.caller,
+            body: &body,
+            named_by_path: false,
+            now: call.now,
+        });
+        if let Err(stop) = judged {
+            drop(body);
+            return stopped(call, stop);
         }
         let group = group(&body, &snapshot)?;
         judge_group(group)?;

@@ -11,6 +11,7 @@ pub mod messages;
 pub mod metrics;
 pub mod models;
 pub mod native;
+mod refused;
 pub mod table;
 
 pub use control::Control;

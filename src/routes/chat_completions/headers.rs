@@ -94,7 +94,7 @@ pub(super) fn success(
     push(&mut list, "x-litellm-model-api-base", base.split('?').next().unwrap_or(base));
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push_cost(&mut list, priced);
-    let spend = priced.and_then(|priced| priced.cost).map_or(0.0, |cost| cost.total);
+    let spend = admitted.key_spend + priced.and_then(|priced| priced.cost).map_or(0.0, |cost| cost.total);
     push(&mut list, "x-litellm-key-spend", python_float(spend));
     let total = clock.started.elapsed().as_secs_f64() * 1e3;
     push(&mut list, "x-litellm-response-duration-ms", python_float(total));
