@@ -88,8 +88,7 @@ fn access_groups<'a>(model: &str, snapshot: &'a Snapshot) -> Result<Vec<&'a str>
 /// `all-team-models` in a team's list is every model the proxy has.
 fn with_all_models<'a>(models: &[&'a str], snapshot: &'a Snapshot) -> Vec<&'a str> {
     let own = models.iter().copied().filter(|name| *name != ALL_TEAM_MODELS);
-    let all: Vec<&str> =
-        own.chain(snapshot.group_order.iter().chain(&snapshot.aliases).map(String::as_str)).collect();
+    let all: Vec<&str> = own.chain(snapshot.group_order.iter().chain(&snapshot.aliases).map(String::as_str)).collect();
     if all.is_empty() { models.to_vec() } else { all }
 }
 
@@ -99,7 +98,8 @@ fn by_wildcard(model: &str, models: &[&str]) -> Result<bool, Unsure> {
         return Ok(false);
     }
     // LiteLLM makes a regular expression of it and escapes nothing
-    if wild.iter().any(|pattern| pattern.contains(['\\', '^', '$', '+', '?', '(', ')', '[', ']', '{', '}', '|', '\n'])) {
+    if wild.iter().any(|pattern| pattern.contains(['\\', '^', '$', '+', '?', '(', ')', '[', ']', '{', '}', '|', '\n']))
+    {
         return Err(Unsure("regular_expression"));
     }
     if wild.iter().any(|pattern| matches(pattern, model)) {
@@ -150,4 +150,4 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 #[path = "access_tests.rs"]
-mod access_tests;
+pub(crate) mod access_tests;

@@ -152,10 +152,7 @@ struct Subject<'a> {
 impl Subject<'_> {
     fn aliases(&self, team: bool) -> Aliases<'_> {
         let filled = |map| Some(map).filter(|map: &&Map<String, Value>| !map.is_empty());
-        Aliases {
-            key: filled(&self.identity.key.aliases),
-            team: filled(&self.identity.team_aliases).filter(|_| team),
-        }
+        Aliases { key: filled(&self.identity.key.aliases), team: filled(&self.identity.team_aliases).filter(|_| team) }
     }
 
     fn may<'m>(
@@ -323,9 +320,10 @@ fn team_models(subject: &Subject<'_>) -> Result<(), Stop> {
     if granted.peek().is_some() && subject.may(team.models.iter().chain(granted), aliases, id)? {
         return Ok(());
     }
-    let own = identity.key_access_groups.iter().filter(|group| {
-        group.assigned_team_ids.contains(&team.team_id) || group.assigned_key_ids.contains(&key.token)
-    });
+    let own = identity
+        .key_access_groups
+        .iter()
+        .filter(|group| group.assigned_team_ids.contains(&team.team_id) || group.assigned_key_ids.contains(&key.token));
     let mut granted = own.flat_map(|group| &group.access_model_names).peekable();
     match granted.peek().is_some() && subject.may(granted, aliases, key.team_id.as_deref())? {
         true => Ok(()),
@@ -392,8 +390,7 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
         project.and_then(|project| project.object_permission_id.as_ref()),
         organization.and_then(|organization| organization.object_permission_id.as_ref()),
     ];
-    let policies =
-        [Some(&key.policies), team.map(|team| &team.policies), user.map(|user| &user.policies)];
+    let policies = [Some(&key.policies), team.map(|team| &team.policies), user.map(|user| &user.policies)];
     let group = subject.request.snapshot.groups.get(&subject.model);
     none_of(&[
         ("user_role", !matches!(role, None | Some("internal_user" | "internal_user_viewer"))),
@@ -408,7 +405,6 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
         ("access_groups", group.is_some_and(|group| group.deployments.iter().any(|d| !d.access_groups.is_empty()))),
     ])
 }
-
 
 #[cfg(test)]
 #[path = "checks_tests.rs"]

@@ -162,7 +162,7 @@ impl Directory {
         match kind {
             "team_id" => self.keep(|identity| identity.key.team_id.as_deref() != Some(id)),
             "project_id" => self.keep(|identity| identity.key.project_id.as_deref() != Some(id)),
-            "end_user_id" | "tag" | "jwt_key_mapping" => {}
+            "end_user_id" | "tag" | "jwt_key_mapping" | "spend" => {}
             "" => self.keep(|identity| identity.key.user_id.as_deref() != Some(id)),
             _ => self.entries.clear(),
         }

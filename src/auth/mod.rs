@@ -4,6 +4,7 @@ pub mod access;
 pub mod checks;
 pub mod directory;
 pub mod hash;
+pub mod invalidation;
 pub mod limited;
 pub mod presented;
 pub mod record;

@@ -54,9 +54,7 @@ impl Refusal {
                             treated as a virtual key. Set `enable_jwt_auth: true` under `general_settings` in your \
                             proxy config to authenticate with JWTs.";
         let hint = if jwt { HINT } else { "" };
-        let message = format!(
-            "LiteLLM Virtual Key expected. Received={shown}, expected to start with 'sk-'.{hint}"
-        );
+        let message = format!("LiteLLM Virtual Key expected. Received={shown}, expected to start with 'sk-'.{hint}");
         Self::generic(StatusCode::UNAUTHORIZED, message)
     }
 
@@ -98,9 +96,8 @@ impl Refusal {
 
     /// Python's text of the exception's dict is the message.
     pub fn team_missing(team: &str) -> Self {
-        let message = format!(
-            "{{'error': \"Team doesn't exist in db. Team={team}. Create team via `/team/new` call.\"}}"
-        );
+        let message =
+            format!("{{'error': \"Team doesn't exist in db. Team={team}. Create team via `/team/new` call.\"}}");
         Self::generic(StatusCode::NOT_FOUND, message)
     }
 

@@ -146,14 +146,14 @@ fn push_cost(list: &mut HeaderList, priced: Option<&Priced<'_>>) {
 }
 
 /// An error. `provider`: the headers of an answer with an error status. `timeout`: what `x-litellm-timeout` says.
-pub(super) fn error(call_id: &str, provider: Option<&HeaderMap>, timeout: Option<&str>) -> HeaderList {
+pub(super) fn error(call_id: &str, key_spend: f64, provider: Option<&HeaderMap>, timeout: Option<&str>) -> HeaderList {
     let mut list = Vec::with_capacity(8 + provider.map_or(0, HeaderMap::len));
     if let Some(provider) = provider {
         push_provider(&mut list, provider, 4, false);
     }
     push(&mut list, "x-litellm-call-id", call_id);
     push(&mut list, "x-litellm-response-cost", "0");
-    push(&mut list, "x-litellm-key-spend", "0.0");
+    push(&mut list, "x-litellm-key-spend", python_float(key_spend));
     if let Some(timeout) = timeout {
         push(&mut list, "x-litellm-timeout", timeout);
     }
