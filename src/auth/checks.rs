@@ -192,12 +192,15 @@ const CHECKS: &[Check] = &[
 /// What changes how the checks after it run.
 fn early_features(subject: &Subject<'_>) -> Result<(), Stop> {
     let (identity, key) = (subject.identity, &subject.identity.key);
+    let role = identity.user.as_ref().and_then(|user| user.user_role.as_deref());
     let team_settings = identity.team.as_ref().is_some_and(|team| !team.router_settings.is_empty());
     let found = [
         ("rotated_key", key.token != subject.hash.to_string()),
         ("config", !key.config.is_empty()),
         ("router_settings", !key.router_settings.is_empty() || team_settings),
         ("agent_id", key.agent_id.is_some()),
+        // an administrator's key skips some of the checks
+        ("user_role", !matches!(role, None | Some("internal_user" | "internal_user_viewer"))),
         ("admin_ui", key.team_id.as_deref() == Some("litellm-dashboard")),
         ("project", key.project_id.is_some() && identity.project.is_none()),
     ];
@@ -376,7 +379,6 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
     let identity = subject.identity;
     let (key, team, user) = (&identity.key, identity.team.as_ref(), identity.user.as_ref());
     let (project, organization) = (identity.project.as_ref(), identity.organization.as_ref());
-    let role = user.and_then(|user| user.user_role.as_deref());
     let metadata = [
         Some(&key.metadata),
         team.map(|team| &team.metadata),
@@ -393,7 +395,6 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
     let policies = [Some(&key.policies), team.map(|team| &team.policies), user.map(|user| &user.policies)];
     let group = subject.request.snapshot.groups.get(&subject.model);
     none_of(&[
-        ("user_role", !matches!(role, None | Some("internal_user" | "internal_user_viewer"))),
         ("aliases", key.aliases.contains_key(&subject.model) || identity.team_aliases.contains_key(&subject.model)),
         ("permissions", !key.permissions.is_empty()),
         ("allowed_cache_controls", !key.allowed_cache_controls.is_empty()),
