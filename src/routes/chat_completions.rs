@@ -37,6 +37,7 @@ pub const CHAT_COMPLETIONS: NativeRoute = NativeRoute {
     dialect: Dialect::OpenAi,
     serves: "provider openai and OpenAI-compatible api_bases: JSON and streaming, tools, images, reasoning fields",
     declines: &[
+        Decline::NoKey,
         Decline::VirtualKey,
         Decline::KeyFeature,
         Decline::MasterKeyUnset,

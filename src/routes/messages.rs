@@ -31,6 +31,7 @@ pub const MESSAGES: NativeRoute = NativeRoute {
     dialect: Dialect::Anthropic,
     serves: "provider anthropic, any api_base: JSON and streaming, tools, images, thinking, cache_control",
     declines: &[
+        Decline::NoKey,
         Decline::VirtualKey,
         Decline::KeyFeature,
         Decline::MasterKeyUnset,
