@@ -17,6 +17,20 @@ use crate::{
     store::{Postgres, Unavailable},
 };
 
+/// Where identities are read from.
+#[async_trait::async_trait]
+pub trait Rows: std::fmt::Debug + Send + Sync {
+    /// The key of that hash (64 hex digits). `Ok(None)`: there is none.
+    async fn read(&self, url: &Secret, hash: String) -> Result<Option<Identity>, Unavailable>;
+}
+
+#[async_trait::async_trait]
+impl Rows for Postgres {
+    async fn read(&self, url: &Secret, hash: String) -> Result<Option<Identity>, Unavailable> {
+        self.identity(url, hash).await
+    }
+}
+
 /// Times of a [`Directory`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ages {
@@ -65,7 +79,7 @@ const CAPACITY: usize = 20_000;
 /// The identities of all keys seen lately. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Directory {
-    postgres: Postgres,
+    rows: Arc<dyn Rows>,
     entries: Arc<Cache<KeyHash, Arc<Entry>>>,
     /// raised by every invalidation: what was read meanwhile is not kept
     invalidations: Arc<AtomicU64>,
@@ -73,8 +87,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    pub fn new(postgres: Postgres, ages: Ages) -> Self {
-        Self { postgres, entries: Arc::new(Cache::new(CAPACITY)), invalidations: Arc::default(), ages }
+    pub fn new(rows: impl Rows + 'static, ages: Ages) -> Self {
+        Self { rows: Arc::new(rows), entries: Arc::new(Cache::new(CAPACITY)), invalidations: Arc::default(), ages }
     }
 
     /// The identity where it is known and fresh, without waiting.
@@ -106,13 +120,13 @@ impl Directory {
             Err(guard) => guard,
         };
         let before = self.invalidations.load(Ordering::Acquire);
-        let looked = self.postgres.identity(url, hash.to_string()).await;
+        let looked = self.rows.read(url, hash.to_string()).await;
         let now = Instant::now();
         let (entry, found) = match looked {
             Ok(Some(identity)) => {
-                let identity = Arc::new(identity);
-                let entry = Entry { identity: Some(identity.clone()), loaded: now, fresh_until: now + self.ages.known };
-                (entry, Found::Known(identity))
+                let kept = Some(Arc::new(identity.clone()));
+                let entry = Entry { identity: kept, loaded: now, fresh_until: now + self.ages.known };
+                (entry, Found::Known(Arc::new(Identity { just_read: true, ..identity })))
             }
             Ok(None) => (Entry { identity: None, loaded: now, fresh_until: now + self.ages.unknown }, Found::Unknown),
             Err(error) => {
@@ -148,7 +162,7 @@ impl Directory {
         match kind {
             "team_id" => self.keep(|identity| identity.key.team_id.as_deref() != Some(id)),
             "project_id" => self.keep(|identity| identity.key.project_id.as_deref() != Some(id)),
-            "end_user_id" | "tag" | "jwt_key_mapping" => {}
+            "end_user_id" | "tag" | "jwt_key_mapping" | "spend" => {}
             "" => self.keep(|identity| identity.key.user_id.as_deref() != Some(id)),
             _ => self.entries.clear(),
         }
@@ -164,3 +178,7 @@ impl Directory {
         self.entries.retain(|_, entry| entry.identity.as_deref().is_none_or(&keep));
     }
 }
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod directory_tests;

@@ -1,12 +1,21 @@
-//! Who is calling, from the head alone. In this version only the master key is known here; every other caller is
-//! declined to Python before any body byte is read. It must never log a key.
+//! Who is calling, and whether LiteLLM would let them in: the key out of the head ([`presented`]), its rows
+//! ([`look_up`]), the ordered checks ([`checks`]). It must never log a key.
+pub mod access;
+pub mod checks;
 pub mod directory;
 pub mod hash;
+pub mod invalidation;
+pub mod limited;
+pub mod presented;
 pub mod record;
+pub mod refusal;
 
+pub use checks::{Request, Stop, judge};
 pub use directory::{Ages, Directory, Found};
 pub use hash::KeyHash;
+pub use presented::Presented;
 pub use record::Identity;
+pub use refusal::Refusal;
 
 use std::sync::Arc;
 
@@ -27,73 +36,60 @@ pub enum Caller {
     Key(Arc<Identity>),
     /// a key of LiteLLM's form that no row has
     Unknown(KeyHash),
+    /// no key, or none that could be looked up: [`judge`] says what LiteLLM answers
+    Stranger,
 }
 
-/// Looks up who presented a key; to be called after [`identify`] has said that it can be. The one place where the request
-/// path waits for Postgres, and only for a key that was not seen lately.
-pub async fn look_up(head: &Head, snapshot: &Snapshot, directory: &Directory) -> Result<Caller, Decline> {
-    let Some(master) = &snapshot.master_key else { return Err(Decline::MasterKeyUnset) };
-    let key = presented_key(head)?;
-    if key.is_ascii() && master.matches(key) {
-        return Ok(Caller::Master);
+impl Caller {
+    /// US dollars of the key's row: what `x-litellm-key-spend` starts from.
+    pub fn spend(&self) -> f64 {
+        match self {
+            Caller::Key(identity) => identity.key.spend,
+            _ => 0.0,
+        }
     }
-    let (Some(url), true) = (&snapshot.database_url, key.starts_with("sk-")) else { return Err(Decline::VirtualKey) };
-    let hash = KeyHash::of(key);
+}
+
+/// What the head presents; cheap, and before any body byte is read. `Err`: how keys are checked is Python's.
+pub fn present(head: &Head, snapshot: &Snapshot) -> Result<Presented, Decline> {
+    let Some(master) = &snapshot.master_key else { return Err(Decline::MasterKeyUnset) };
+    if snapshot.settings.key_header_name.is_some() {
+        return Err(Decline::CustomAuth);
+    }
+    let presented = presented::presented(head, master);
+    if fault!(KeyInLog) {
+        tracing::info!(key = ?head.headers, "a key");
+    }
+    match presented {
+        // it may be a session of the admin pages, which only Python can decrypt
+        Presented::NotAKey { short: false, .. } if !fault!(KeyNotChecked) => Err(Decline::VirtualKey),
+        _ if fault!(KeyNotChecked) => Ok(Presented::Master),
+        presented => Ok(presented),
+    }
+}
+
+/// [`present`] for routes that only the master key is served on.
+pub fn identify(head: &Head, snapshot: &Snapshot) -> Result<Caller, Decline> {
+    match present(head, snapshot)? {
+        Presented::Master => Ok(Caller::Master),
+        Presented::Missing | Presented::Malformed => Err(Decline::NoKey),
+        Presented::Candidate { .. } | Presented::NotAKey { .. } => Err(Decline::VirtualKey),
+    }
+}
+
+/// Looks up who presented a key. The one place where the request path waits for Postgres, and only for a key that was not
+/// seen lately.
+pub async fn look_up(head: &Head, snapshot: &Snapshot, directory: &Directory) -> Result<Caller, Decline> {
+    let hash = match present(head, snapshot)? {
+        Presented::Master => return Ok(Caller::Master),
+        Presented::Candidate { hash, .. } if snapshot.settings.has_database => hash,
+        _ => return Ok(Caller::Stranger),
+    };
+    let Some(url) = &snapshot.database_url else { return Err(Decline::VirtualKey) };
     match directory.find(url, hash).await {
         Found::Known(identity) => Ok(Caller::Key(identity)),
         Found::Unknown => Ok(Caller::Unknown(hash)),
         // LiteLLM's own 503, in its own words
         Found::Unavailable(_) => Err(Decline::VirtualKey),
     }
-}
-
-/// The headers LiteLLM takes a key from, first present wins (proxy/auth/user_api_key_auth.py `get_api_key`).
-const RAW_KEY_HEADERS: [&str; 4] = ["api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key"];
-
-/// Finds the caller, or says why Python must.
-pub fn identify(head: &Head, snapshot: &Snapshot) -> Result<Caller, Decline> {
-    let Some(master) = &snapshot.master_key else { return Err(Decline::MasterKeyUnset) };
-    if snapshot.settings.key_header_name.is_some() {
-        return Err(Decline::CustomAuth);
-    }
-    let key = presented_key(head)?;
-    if fault!(KeyInLog) {
-        tracing::info!(key, "a key");
-    }
-    // Python compares str by `secrets.compare_digest`, which refuses non-ASCII
-    if key.is_ascii() && (master.matches(key) || fault!(KeyNotChecked)) {
-        Ok(Caller::Master)
-    } else {
-        Err(Decline::VirtualKey)
-    }
-}
-
-/// The key by LiteLLM's precedence. Anything unusual (twice the same header, another scheme) is Python's to judge.
-fn presented_key(head: &Head) -> Result<&str, Decline> {
-    let single = |name: &str| -> Result<Option<&str>, Decline> {
-        match head.headers.get_all(name).iter().count() {
-            0 => Ok(None),
-            1 => head.header(name).map(Some).ok_or(Decline::NoKey),
-            _ => Err(Decline::NoKey),
-        }
-    };
-    if let Some(value) = single("x-litellm-api-key")? {
-        // LiteLLM strips a prefix here; only the plain and the `Bearer ` form are taken natively
-        return match value.strip_prefix("Bearer ").unwrap_or(value) {
-            "" => Err(Decline::NoKey),
-            key => Ok(key),
-        };
-    }
-    if let Some(value) = single("authorization")?.filter(|value| !value.is_empty()) {
-        return match value.strip_prefix("Bearer ") {
-            Some(key) if !key.is_empty() && !key.contains("Bearer ") => Ok(key),
-            _ => Err(Decline::NoKey),
-        };
-    }
-    for name in RAW_KEY_HEADERS {
-        if let Some(value) = single(name)? {
-            return if value.is_empty() { Err(Decline::NoKey) } else { Ok(value) };
-        }
-    }
-    Err(Decline::NoKey)
 }

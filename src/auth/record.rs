@@ -30,6 +30,9 @@ pub struct Identity {
     pub key_access_groups: Vec<AccessGroup>,
     #[serde(default, deserialize_with = "or_default")]
     pub team_access_groups: Vec<AccessGroup>,
+    /// this look-up read it; `false` where it was remembered (LiteLLM names an expired key another way then)
+    #[serde(skip)]
+    pub just_read: bool,
 }
 
 /// `LiteLLM_VerificationToken`.
@@ -219,6 +222,10 @@ pub struct AccessGroup {
     pub access_group_name: String,
     #[serde(default, deserialize_with = "or_default")]
     pub access_model_names: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub assigned_team_ids: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub assigned_key_ids: Vec<String>,
 }
 
 /// NULL and absent are the type's empty value.

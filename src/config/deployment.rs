@@ -135,6 +135,14 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
             declines.add(decline, format!("model_info.{key}"));
         }
     }
+    let access_groups = match model_info.and_then(|info| info.get("access_groups")).map(|node| &node.value) {
+        None => Vec::new(),
+        Some(value) if value.is_null() => Vec::new(),
+        Some(value) => names(value).unwrap_or_else(|| {
+            declines.add(Decline::DeploymentParam, "model_info.access_groups".into());
+            Vec::new()
+        }),
+    };
     let name = inferred.provider.as_str().to_owned();
     let mut info = prices.find(&inferred.model, &name).unwrap_or_default();
     info.extend(model_info.map(Map::iter).into_iter().flatten().filter_map(|(key, node)| {
@@ -181,6 +189,7 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
         pricing,
         model_info: info,
         model_map,
+        access_groups,
         declines: declines.0,
         prices: Prices { fixed, ..Prices::default() },
         slots: Slots { limit, ..Slots::default() },
@@ -190,6 +199,11 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
 /// Whether LiteLLM's facts about the model are the price map's alone.
 fn model_map_applies(input: &Input<'_>, fixed: bool) -> bool {
     !fixed && input.model_info.is_none_or(|info| info.iter().all(|(key, _)| key == "id"))
+}
+
+/// A list of strings.
+fn names(value: &Value) -> Option<Vec<String>> {
+    value.as_list()?.iter().map(|node| node.value.as_str().map(str::to_owned)).collect()
 }
 
 #[derive(Default)]

@@ -18,6 +18,7 @@ pub mod yaml;
 
 pub use env::Env;
 pub use handle::ConfigHandle;
+pub(crate) use provider::name_provider;
 pub use load::{ConfigError, Loaded, load};
 #[cfg(test)]
 pub(crate) use prices::list_pricing;

@@ -66,6 +66,12 @@ pub(crate) fn infer(
     by_name(model, prices)
 }
 
+/// Provider and rest of a bare name, as LiteLLM takes them of a request's `model`. `None`: it knows none.
+pub(crate) fn name_provider(model: &str) -> Option<(String, String)> {
+    let inferred = infer(model, None, None, &PriceMap::default())?;
+    Some((inferred.provider.as_str().to_owned(), inferred.model))
+}
+
 /// A name without a provider: the price map knows whose it is.
 fn by_name(model: &str, prices: &PriceMap) -> Option<Inferred> {
     let known = prices.provider_of(model);

@@ -71,6 +71,8 @@ pub struct Deployment {
     pub model_info: Map<String, Value>,
     /// JSON text for spend logs, see [`crate::spend::model_map`]; `None`: not known exactly, no row is written
     pub model_map: Option<Arc<str>>,
+    /// `model_info.access_groups`: names that stand for this deployment's model in lists of models
+    pub access_groups: Vec<String>,
     /// why requests to this deployment go to Python
     pub declines: Vec<ConfigDecline>,
     /// where calls go, ready to use: `{api_base}/chat/completions` (openai), `{api_base}/v1/messages` (anthropic)

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, header};
 
-use super::{Call, Decline, Execution, Head, NativeRoute, settle};
+use super::{Call, Decline, Execution, Head, NativeRoute, refused::stopped, settle};
 use crate::{
     auth,
     config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
@@ -39,6 +39,7 @@ pub const CHAT_COMPLETIONS: NativeRoute = NativeRoute {
     declines: &[
         Decline::NoKey,
         Decline::VirtualKey,
+        Decline::KeyFeature,
         Decline::MasterKeyUnset,
         Decline::CustomAuth,
         Decline::Query,
@@ -86,6 +87,8 @@ struct Admitted {
     uri: http::Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Timeout,
+    /// US dollars the key has spent, as far as its row was read
+    key_spend: f64,
     /// one of the deployment's calls at a time; free when the answer, or its stream, is over or dropped
     _slot: Slot,
 }
@@ -103,7 +106,7 @@ fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
     if snapshot.settings.root_path.is_some() {
         return Err(Decline::NotThisPath);
     }
-    auth::identify(head, snapshot)?;
+    auth::present(head, snapshot)?;
     if head.query.as_deref().is_some_and(|query| !query.is_empty()) {
         return Err(Decline::Query);
     }
@@ -145,6 +148,18 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         if body.has_duplicates() {
             return Err(Decline::DuplicateKey);
         }
+        let judged = auth::judge(&auth::Request {
+            head: &call.head,
+            snapshot: &snapshot,
+            caller: &call.caller,
+            body: &body,
+            named_by_path: call.params.contains_key("model"),
+            now: call.now,
+        });
+        if let Err(stop) = judged {
+            drop(body);
+            return stopped(call, stop);
+        }
         let requested = match body.some("model") {
             None => None,
             Some(model) => Some(Raw::as_str(model).ok_or(Decline::FieldType)?.into_owned()),
@@ -168,6 +183,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             group: group.name.clone(),
             requested,
             timeout,
+            key_spend: call.caller.spend(),
             _slot: slot,
         }
     };

@@ -12,6 +12,7 @@ use http::{Method, header};
 
 use super::{
     Call, Decline, Execution, Head, NativeRoute, litellm_headers,
+    refused::stopped,
     settle::{self, Account},
 };
 use crate::{
@@ -36,6 +37,7 @@ pub const MESSAGES: NativeRoute = NativeRoute {
     declines: &[
         Decline::NoKey,
         Decline::VirtualKey,
+        Decline::KeyFeature,
         Decline::MasterKeyUnset,
         Decline::CustomAuth,
         Decline::Query,
@@ -92,7 +94,7 @@ fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
     if snapshot.settings.root_path.is_some() {
         return Err(Decline::NotThisPath);
     }
-    auth::identify(head, snapshot)?;
+    auth::present(head, snapshot)?;
     if !matches!(head.query.as_deref(), None | Some("" | "beta=true")) {
         return Err(Decline::Query);
     }
@@ -148,6 +150,18 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         let body = Object::parse_request(&call.body).map_err(|_| Decline::BodyNotJson)?;
         if body.has_duplicates() {
             return Err(Decline::DuplicateKey);
+        }
+        let judged = auth::judge(&auth::Request {
+            head: &call.head,
+            snapshot: &snapshot,
+            caller: &call.caller,
+            body: &body,
+            named_by_path: false,
+            now: call.now,
+        });
+        if let Err(stop) = judged {
+            drop(body);
+            return stopped(call, stop);
         }
         let group = group(&body, &snapshot)?;
         judge_group(group)?;

@@ -11,6 +11,7 @@ pub mod messages;
 pub mod metrics;
 pub mod models;
 pub mod native;
+mod refused;
 mod settle;
 pub mod table;
 

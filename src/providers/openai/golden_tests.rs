@@ -214,6 +214,7 @@ pub(crate) fn deployment(model: &str, known: bool, defaults: Value) -> Deploymen
         pricing: Some(spend::Pricing { input: 2.5e-6, output: 1e-5, cache_read: Some(1.25e-6), ..Default::default() }),
         model_info: model_info.as_object().cloned().unwrap_or_default(),
         model_map: None,
+        access_groups: Vec::new(),
         declines: Vec::new(),
         uri: Some("http://127.0.0.1:1/v1/chat/completions".parse().unwrap()),
     }

@@ -433,7 +433,7 @@ fn heads_that_only_python_serves_decline() {
         ("content-type", "text/plain", Decline::ContentType),
         ("content-type", "multipart/form-data; boundary=x", Decline::ContentType),
         ("content-encoding", "gzip", Decline::ContentEncoding),
-        ("authorization", "Bearer sk-other", Decline::VirtualKey),
+        ("authorization", "Bearer xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", Decline::VirtualKey),
     ] {
         assert_eq!(admit_head(&head(&[(name, value)]), &snapshot), Err(reason), "{name}");
     }

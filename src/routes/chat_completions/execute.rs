@@ -167,7 +167,7 @@ fn failed_reply(context: &Context, fault: &Fault, provider: Option<&HeaderMap>) 
     let provider = provider.filter(|_| fault.answered == Answered::Status);
     let headers = match told.bare {
         true => vec![(Cow::Borrowed("content-type"), "application/json".to_owned())],
-        false => headers::error(&context.call_id, provider, shown),
+        false => headers::error(&context.call_id, admitted.key_spend, provider, shown),
     };
     let body = error_body(&told, context.call.snapshot.settings.call_id_in_error_body.then_some(&context.call_id));
     let status = if fault!(ErrorStatus) { 500 } else { told.status };

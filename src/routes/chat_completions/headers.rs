@@ -104,7 +104,7 @@ pub(super) fn success(
     push(&mut list, "x-litellm-model-api-base", base.split('?').next().unwrap_or(base));
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push_cost(&mut list, priced);
-    let spend = priced.and_then(|priced| priced.cost).map_or(0.0, |cost| cost.total);
+    let spend = admitted.key_spend + priced.and_then(|priced| priced.cost).map_or(0.0, |cost| cost.total);
     push(&mut list, "x-litellm-key-spend", python_float(spend));
     let total = clock.started.elapsed().as_secs_f64() * 1e3;
     push(&mut list, "x-litellm-response-duration-ms", python_float(total));
@@ -161,14 +161,14 @@ fn push_cost(list: &mut HeaderList, priced: Option<&Priced<'_>>) {
 }
 
 /// An error. `provider`: the headers of an answer with an error status. `timeout`: what `x-litellm-timeout` says.
-pub(super) fn error(call_id: &str, provider: Option<&HeaderMap>, timeout: Option<&str>) -> HeaderList {
+pub(super) fn error(call_id: &str, key_spend: f64, provider: Option<&HeaderMap>, timeout: Option<&str>) -> HeaderList {
     let mut list = Vec::with_capacity(8 + provider.map_or(0, HeaderMap::len));
     if let Some(provider) = provider {
         push_provider(&mut list, provider, 4, false);
     }
     push(&mut list, "x-litellm-call-id", call_id);
     push(&mut list, "x-litellm-response-cost", "0");
-    push(&mut list, "x-litellm-key-spend", "0.0");
+    push(&mut list, "x-litellm-key-spend", python_float(key_spend));
     if let Some(timeout) = timeout {
         push(&mut list, "x-litellm-timeout", timeout);
     }
