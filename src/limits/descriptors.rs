@@ -77,7 +77,8 @@ pub fn unsupported(subject: &Subject<'_>) -> Option<&'static str> {
     let sources = [Some(metadata), identity.team.as_ref().map(|team| &team.metadata), project, organization(identity)];
     let odd = |value: Option<&Value>| value.is_some_and(|value| !is_limits(value));
     for source in sources.into_iter().flatten() {
-        if odd(source.get("model_rpm_limit")) || odd(source.get("model_tpm_limit")) || odd(source.get("tag_rpm_limit")) {
+        if odd(source.get("model_rpm_limit")) || odd(source.get("model_tpm_limit")) || odd(source.get("tag_rpm_limit"))
+        {
             return Some("a limit of an unusual form");
         }
     }
@@ -199,15 +200,17 @@ impl Subject<'_> {
             add("tag_per_key", format!("{}:{tag}", self.key()), Rates { rpm, tpm: None });
         }
         if let (Some(group), Some(identity)) = (self.group, identity) {
-            let rates = Rates {
-                rpm: self.model_per_team("model_rpm_limit"),
-                tpm: self.model_per_team("model_tpm_limit"),
-            };
+            let rates =
+                Rates { rpm: self.model_per_team("model_rpm_limit"), tpm: self.model_per_team("model_tpm_limit") };
             add("model_per_team", format!("{}:{group}", identity.key.team_id.as_deref().unwrap_or("None")), rates);
             let of = |map: Option<&Map<String, Value>>, name| self.of_model(map.and_then(|map| map.get(name)));
             let project = identity.project.as_ref().map(|project| &project.metadata);
             let rates = Rates { rpm: of(project, "model_rpm_limit"), tpm: of(project, "model_tpm_limit") };
-            add("model_per_project", format!("{}:{group}", identity.key.project_id.as_deref().unwrap_or("None")), rates);
+            add(
+                "model_per_project",
+                format!("{}:{group}", identity.key.project_id.as_deref().unwrap_or("None")),
+                rates,
+            );
         }
         if let (Some(identity), Some(id)) = (identity, self.organization()) {
             let budget = identity.organization_budget.as_ref();
@@ -236,13 +239,21 @@ impl Subject<'_> {
         let requests = slowed(key.rpm_limit.or_else(|| budget?.rpm_limit));
         let tokens = slowed(key.tpm_limit.or_else(|| budget?.tpm_limit));
         let parallel = key.max_parallel_requests;
-        (requests.is_some() || tokens.is_some() || parallel.is_some())
-            .then(|| Descriptor { key: "api_key", value: key.token.clone(), requests, tokens, parallel })
+        (requests.is_some() || tokens.is_some() || parallel.is_some()).then(|| Descriptor {
+            key: "api_key",
+            value: key.token.clone(),
+            requests,
+            tokens,
+            parallel,
+        })
     }
 
     fn unique_tags(&self) -> impl Iterator<Item = &str> {
         let tags = self.tags;
-        tags.iter().enumerate().filter(|(at, tag)| !tags.iter().take(*at).any(|seen| seen == *tag)).map(|(_, tag)| &**tag)
+        tags.iter()
+            .enumerate()
+            .filter(|(at, tag)| !tags.iter().take(*at).any(|seen| seen == *tag))
+            .map(|(_, tag)| &**tag)
     }
 
     /// Scopes whose token counters a finished call is added to, limited or not (`_collect_tpm_scope_targets`).

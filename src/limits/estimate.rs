@@ -120,7 +120,8 @@ fn search_chars(results: &Value) -> usize {
         let content: usize = blocks.map_or(0, |blocks| blocks.iter().map(|block| text(block.get("text"))).sum());
         let citations = result.get("citations").filter(|value| !value.is_null());
         // json.dumps writes what is not ASCII as \uXXXX
-        let ascii = |value: &Value| value.to_string().chars().map(|c| if c.is_ascii() { 1 } else { 6 * c.len_utf16() }).sum();
+        let ascii =
+            |value: &Value| value.to_string().chars().map(|c| if c.is_ascii() { 1 } else { 6 * c.len_utf16() }).sum();
         text(result.get("source")) + text(result.get("title")) + content + citations.map_or(0, ascii)
     };
     results.as_array().map_or(0, |results| results.iter().map(of).sum())
@@ -154,7 +155,8 @@ fn python_repr_chars(value: &Value) -> usize {
             2 + items.iter().map(python_repr_chars).sum::<usize>() + 2 * items.len().saturating_sub(1)
         }
         Value::Object(map) => {
-            let pairs: usize = map.iter().map(|(key, value)| python_quoted_chars(key) + 2 + python_repr_chars(value)).sum();
+            let pairs: usize =
+                map.iter().map(|(key, value)| python_quoted_chars(key) + 2 + python_repr_chars(value)).sum();
             2 + pairs + 2 * map.len().saturating_sub(1)
         }
     }

@@ -89,14 +89,7 @@ impl Ask {
             tokens,
             estimate: estimate.tokens,
         };
-        Self {
-            targets: subject.token_targets(&limited_tags),
-            descriptors,
-            budgets,
-            plan,
-            payers,
-            cap: estimate.cap,
-        }
+        Self { targets: subject.token_targets(&limited_tags), descriptors, budgets, plan, payers, cap: estimate.cap }
     }
 
     /// Nothing limits this request: reserving takes no round trip.
@@ -179,7 +172,13 @@ impl Limits {
     /// counts as a request.
     pub async fn reserve(&self, ask: Ask, settings: &Settings) -> Result<Reservation, Refusal> {
         if ask.is_free() {
-            return Ok(Reservation::new(self.clone(), ask, settings.clock, Admitted::default(), self.0.redis.is_some()));
+            return Ok(Reservation::new(
+                self.clone(),
+                ask,
+                settings.clock,
+                Admitted::default(),
+                self.0.redis.is_some(),
+            ));
         }
         if let Some(redis) = &self.0.redis {
             match self.reserve_in_redis(redis, &ask, settings.clock).await {
@@ -205,7 +204,9 @@ impl Limits {
     fn finish(&self, ask: Ask, answer: Answer, clock: Clockwork, redis: bool) -> Result<Reservation, Refusal> {
         match answer {
             Answer::Admitted(admitted) => Ok(Reservation::new(self.clone(), ask, clock, admitted, redis)),
-            answer => Err(ask.refusal(&answer, clock, now()).unwrap_or(Refusal::Unverifiable { message: RATE_UNVERIFIABLE })),
+            answer => {
+                Err(ask.refusal(&answer, clock, now()).unwrap_or(Refusal::Unverifiable { message: RATE_UNVERIFIABLE }))
+            }
         }
     }
 

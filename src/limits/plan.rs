@@ -85,15 +85,33 @@ impl Default for Clockwork {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// Nothing was done: these counters (positions) are absent, or below what is known of them.
-    Load { cold: Vec<usize>, stale: Vec<usize> },
+    Load {
+        cold: Vec<usize>,
+        stale: Vec<usize>,
+    },
     /// Nothing was done: this check (position) found too much spend.
-    OverBudget { check: usize, spend: f64 },
+    OverBudget {
+        check: usize,
+        spend: f64,
+    },
     /// This charge (position) found no room. `cost` is the estimate that did not fit when enforcement is strict.
-    NoRoom { charge: usize, spend: f64, cost: Option<f64> },
+    NoRoom {
+        charge: usize,
+        spend: f64,
+        cost: Option<f64>,
+    },
     /// Requests stay counted; the counts stand in order of [`Plan::requests`].
-    OverRequests { counts: Vec<i64> },
-    OverSlots { slot: usize, in_flight: i64 },
-    OverTokens { scope: usize, current: i64 },
+    OverRequests {
+        counts: Vec<i64>,
+    },
+    OverSlots {
+        slot: usize,
+        in_flight: i64,
+    },
+    OverTokens {
+        scope: usize,
+        current: i64,
+    },
     Admitted(Admitted),
 }
 

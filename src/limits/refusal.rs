@@ -10,10 +10,14 @@ use crate::error::{Dialect, Failure, anthropic_type};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
     /// 422 `budget_exceeded`; on every route in OpenAI's shape, as authentication errors are
-    Budget { message: String },
+    Budget {
+        message: String,
+    },
     Rate(Rate),
     /// `fail_closed_rate_limit_enforcement` or `fail_closed_budget_enforcement`, and nothing to verify against
-    Unverifiable { message: &'static str },
+    Unverifiable {
+        message: &'static str,
+    },
 }
 
 /// 429.

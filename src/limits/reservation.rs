@@ -75,7 +75,8 @@ impl Reservation {
                 remaining: limit.saturating_sub(*count).max(floor),
             }
         };
-        let requests = refusal::limited(d, |d| d.requests).zip(&self.admitted.requests).map(status("requests", i64::MIN));
+        let requests =
+            refusal::limited(d, |d| d.requests).zip(&self.admitted.requests).map(status("requests", i64::MIN));
         let slots = refusal::limited(d, |d| d.parallel).zip(&self.admitted.in_flight);
         let tokens = refusal::limited(d, |d| d.tokens).zip(&self.admitted.tokens).map(status("tokens", 0));
         let statuses: Vec<Status> =
@@ -138,7 +139,12 @@ impl Reservation {
             Outcome::Answered { cost, .. } | Outcome::Cancelled { cost } => cost,
             Outcome::Failed { .. } => 0.0,
         };
-        let charged: Vec<&str> = self.admitted.charged.iter().filter_map(|at| plan.charges.get(*at)).collect::<Vec<_>>()
+        let charged: Vec<&str> = self
+            .admitted
+            .charged
+            .iter()
+            .filter_map(|at| plan.charges.get(*at))
+            .collect::<Vec<_>>()
             .into_iter()
             .filter_map(|charge| plan.counters.get(charge.counter))
             .map(|counter| counter.key.as_str())
@@ -162,7 +168,8 @@ impl Reservation {
 
     /// A charge lives in counters that expire: while the call runs they are kept from it.
     fn keep_alive(&self) {
-        let Some(redis) = self.limits.0.redis.clone().filter(|_| self.redis && !self.admitted.charged.is_empty()) else {
+        let Some(redis) = self.limits.0.redis.clone().filter(|_| self.redis && !self.admitted.charged.is_empty())
+        else {
             return;
         };
         let plan = &self.ask.plan;
