@@ -59,7 +59,7 @@ lint: tools
 browser:
 	@tools/ensure-browser.sh
 
-unit: tools browser
+unit: tools browser reference
 	cargo test --locked
 
 parity: tools reference clients

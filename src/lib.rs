@@ -15,6 +15,7 @@ pub mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod json;
+pub mod limits;
 pub mod manifest;
 pub mod parity;
 pub mod percent;

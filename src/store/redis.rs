@@ -3,7 +3,7 @@
 //! failures in a row it is left alone for a while, as LiteLLM's own breaker does (caching/redis_cache.py).
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -53,6 +53,16 @@ const WAIT: Duration = Duration::from_secs(5);
 /// LiteLLM's breaker: failures in a row until it opens, and how long it stays open.
 const FAILURES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(60);
+/// Time between looks at a Redis that is left alone.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Sets a number and its life, if it is below or absent.
+static RAISE: LazyLock<redis::Script> = LazyLock::new(|| {
+    redis::Script::new(
+        "local now = tonumber(redis.call('GET', KEYS[1]) or '') \
+         if not now or now < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end",
+    )
+});
 
 /// The connection, shared by clones.
 #[derive(Debug, Clone)]
@@ -110,6 +120,40 @@ impl Redis {
             .await?
     }
 
+    /// Runs a script by its hash, sending its text only when Redis does not know it.
+    pub async fn script<T>(&self, call: redis::ScriptInvocation<'static>) -> Result<T, RedisError>
+    where
+        T: redis::FromRedisValue + Send + 'static,
+    {
+        if !self.is_usable() {
+            return Err(RedisError::Broken);
+        }
+        let this = self.clone();
+        self.io
+            .run(async move { this.within(|mut open| async move { call.invoke_async(&mut open).await }).await })
+            .await?
+    }
+
+    /// Gives a spend counter the value of its row: an absent one (`absent`) if it still is, another one if it is below.
+    pub async fn seed(&self, key: &str, value: f64, ttl: i64, absent: bool) -> Result<(), RedisError> {
+        let (key, text) = (self.key(key), format!("{value:?}"));
+        if absent {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("SET").arg(key).arg(text).arg("NX").arg("EX").arg(ttl).ignore();
+            return self.run(pipeline).await;
+        }
+        let mut raise = RAISE.prepare_invoke();
+        raise.key(key).arg(text).arg(ttl);
+        self.script(raise).await
+    }
+
+    /// Sets a spend counter.
+    pub async fn put(&self, key: &str, value: f64, ttl: i64) -> Result<(), RedisError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("SET").arg(self.key(key)).arg(format!("{value:?}")).arg("EX").arg(ttl).ignore();
+        self.run(pipeline).await
+    }
+
     /// Runs `call` on the connection; only inside the io runtime. A failed connection is replaced by the next call.
     pub async fn within<T, C, F>(&self, call: C) -> Result<T, RedisError>
     where
@@ -157,7 +201,27 @@ impl Redis {
         self.shared.failures.store(0, Ordering::Relaxed);
         let mut pause = self.shared.pause_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *pause = Some(Instant::now() + PAUSE);
+        drop(pause);
         tracing::error!(pause_s = PAUSE.as_secs(), "redis fails, limits are counted locally for a while");
+        self.probe();
+    }
+
+    /// Looks every second whether Redis is back and ends the pause then: LiteLLM's breaker waits it out.
+    fn probe(&self) {
+        let this = self.clone();
+        self.io.start(async move {
+            let until = Instant::now() + PAUSE;
+            while Instant::now() < until {
+                tokio::time::sleep(PROBE).await;
+                let Ok(mut open) = this.connection().await else { continue };
+                if redis::cmd("PING").query_async::<String>(&mut open).await.is_ok() {
+                    *this.shared.pause_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+                    tracing::info!("redis answers again");
+                    return;
+                }
+                *this.shared.open.lock().await = None;
+            }
+        });
     }
 
     /// Hands every message of `channel` (named without the namespace) to `heard`, for ever; reconnects. For the io

@@ -1,0 +1,270 @@
+//! Which budgets hold for a request, in which order they are compared and charged, and the words of a refusal. Pure.
+//! Sources: auth_checks.py `common_checks`, user_api_key_auth.py `validate_resolved_virtual_key`,
+//! budget_reservation.py `_get_budget_counters`. What it does not know is named by [`unsupported`] and declines.
+use serde_json::{Map, Value};
+
+use super::plan::{Charge, Check, Counter, Over};
+use crate::{
+    auth::{
+        Identity,
+        record::{Budget, Key},
+    },
+    spend::cost::python_float,
+};
+
+/// Spend and budget of something that is not in the key's rows: an end user, a tag.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entity {
+    pub id: String,
+    /// US dollars, the row's
+    pub spend: f64,
+    pub max_budget: Option<f64>,
+}
+
+/// What besides the key's rows counts.
+#[derive(Debug, Clone, Default)]
+pub struct Others<'a> {
+    pub end_user: Option<&'a Entity>,
+    /// tags of the request that have a row, in order, each once
+    pub tags: &'a [Entity],
+    /// `general_settings.apply_user_budget_to_team_keys`
+    pub user_budget_on_team_keys: bool,
+}
+
+/// Who a check or charge is about, for messages.
+#[derive(Debug, Clone, PartialEq)]
+enum Whose {
+    MemberEarly(String),
+    Key(String),
+    Project(String),
+    Team(String),
+    Organization(String),
+    Tag(String),
+    User(String),
+    Member { user: String, team: String },
+    EndUser(String),
+}
+
+/// All budgets of one request; `checks` and `charges` name counters by position.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Budgets {
+    pub counters: Vec<Counter>,
+    pub checks: Vec<Check>,
+    pub charges: Vec<Charge>,
+    whose_check: Vec<Whose>,
+    whose_charge: Vec<(&'static str, String)>,
+}
+
+/// Why Python must judge the budgets of this key, if it must.
+pub fn unsupported(identity: &Identity) -> Option<&'static str> {
+    let windows = |value: &Value| value.as_array().is_some_and(|list| !list.is_empty()) || value.is_string();
+    if windows(&identity.key.budget_limits) || identity.team.as_ref().is_some_and(|team| windows(&team.budget_limits)) {
+        return Some("budget windows");
+    }
+    let priced = |map: &Map<String, Value>| {
+        map.values().any(|entry| entry.get("budget_limit").or_else(|| entry.get("max_budget")).is_some())
+    };
+    let of_budget = identity.budget.as_ref().map(|budget| &budget.model_max_budget);
+    let of_team = identity.team.as_ref().map(|team| &team.model_max_budget);
+    let of_user = identity.user.as_ref().map(|user| &user.model_max_budget);
+    if [Some(&identity.key.model_max_budget), of_budget, of_team, of_user].into_iter().flatten().any(priced) {
+        return Some("model budgets");
+    }
+    if identity.key.metadata.contains_key("temp_budget_increase") || increased(identity.member_budget.as_ref()) {
+        return Some("temporary budget increase");
+    }
+    if identity.key.metadata.get("throttle_on_budget_exceeded") == Some(&Value::Bool(true)) {
+        return Some("throttling over budget");
+    }
+    None
+}
+
+fn increased(budget: Option<&Budget>) -> bool {
+    budget.is_some_and(|budget| budget.temp_budget_increase.is_some())
+}
+
+impl Budgets {
+    /// The budgets of a virtual key's request. A free model and a route that costs nothing have none: then use
+    /// `Budgets::default()`, except that the key's own budget still holds on such routes.
+    pub fn of(identity: &Identity, others: &Others<'_>) -> Self {
+        let mut budgets = Self::default();
+        let (key, team) = (&identity.key, identity.team.as_ref());
+        let ids = (key.user_id.as_deref(), team.map(|team| team.team_id.as_str()));
+        let member_key = |(user, team): (&str, &str)| format!("spend:team_member:{user}:{team}");
+        let member = ids.0.zip(ids.1);
+        let member_spend = identity.membership.as_ref().map_or(0.0, |membership| membership.spend);
+        let own_member_max = identity.member_budget.as_ref().and_then(|budget| budget.max_budget);
+        let default_max = identity.default_member_budget.as_ref().and_then(|budget| budget.max_budget);
+        let member_max = own_member_max.or(default_max.filter(|max| *max > 0.0));
+        let key_max = key.max_budget.or_else(|| identity.budget.as_ref()?.max_budget);
+        let of_key = format!("spend:key:{}", key.token);
+
+        if let (Some(ids), Some(max), true) =
+            (member, own_member_max.filter(|max| *max > 0.0), identity.membership.is_some())
+        {
+            let whose = Whose::MemberEarly(format!("{}:{}", ids.0, ids.1));
+            budgets.check(member_key(ids), member_spend, Over::AtLeast, max, whose);
+        }
+        if let Some(max) = key_max {
+            budgets.check(of_key.clone(), key.spend, Over::AtLeast, max, Whose::Key(key_words(key)));
+        }
+        let project = identity.project.as_ref().zip(max_of(identity.project_budget.as_ref()));
+        if let Some((project, max)) = project {
+            let id = &project.project_id;
+            let whose = Whose::Project(id.clone());
+            budgets.check(format!("spend:project:{id}"), project.spend, Over::AtLeast, max, whose);
+        }
+        let team_max = team.zip(team.and_then(|team| team.max_budget));
+        if let Some((team, max)) = team_max {
+            let whose = Whose::Team(team.team_id.clone());
+            budgets.check(format!("spend:team:{}", team.team_id), team.spend, Over::Above, max, whose);
+        }
+        let organization = identity.organization.as_ref().zip(max_of(identity.organization_budget.as_ref()));
+        if let Some((organization, max)) = organization {
+            let id = &organization.organization_id;
+            let whose = Whose::Organization(id.clone());
+            budgets.check(format!("spend:org:{id}"), organization.spend, Over::AtLeast, max, whose);
+        }
+        for tag in others.tags {
+            if let Some(max) = tag.max_budget {
+                let whose = Whose::Tag(tag.id.clone());
+                budgets.check(format!("spend:tag:{}", tag.id), tag.spend, Over::Above, max, whose);
+            }
+        }
+        let user = identity.user.as_ref().filter(|_| team.is_none() || others.user_budget_on_team_keys);
+        let user_max = user.zip(user.and_then(|user| user.max_budget));
+        if let Some((user, max)) = user_max {
+            let whose = Whose::User(user.user_id.clone());
+            budgets.check(format!("spend:user:{}", user.user_id), user.spend, Over::AtLeast, max, whose);
+        }
+        if let Some((ids, max)) = member.zip(member_max) {
+            let whose = Whose::Member { user: ids.0.to_owned(), team: ids.1.to_owned() };
+            budgets.check(member_key(ids), member_spend, Over::AtLeast, max, whose);
+        }
+        let end_user = others.end_user.and_then(|user| Some((user, user.max_budget?)));
+        if let Some((user, max)) = end_user {
+            let whose = Whose::EndUser(user.id.clone());
+            budgets.check(format!("spend:end_user:{}", user.id), user.spend, Over::Above, max, whose);
+        }
+
+        // charged in another order than compared
+        budgets.charge(&of_key, key_max, "Key", &key.token);
+        if let Some((team, max)) = team_max {
+            budgets.charge(&format!("spend:team:{}", team.team_id), Some(max), "Team", &team.team_id);
+        }
+        if let Some((user, max)) = user_max {
+            budgets.charge(&format!("spend:user:{}", user.user_id), Some(max), "User", &user.user_id);
+        }
+        if let Some((user, max)) = end_user {
+            budgets.charge(&format!("spend:end_user:{}", user.id), Some(max), "EndUser", &user.id);
+        }
+        for tag in others.tags {
+            budgets.charge(&format!("spend:tag:{}", tag.id), tag.max_budget, "Tag", &tag.id);
+        }
+        if let (Some(ids), Some(_)) = (member, &identity.user) {
+            budgets.charge(&member_key(ids), member_max, "TeamMember", &format!("{}:{}", ids.0, ids.1));
+        }
+        if let Some((organization, max)) = organization {
+            let id = &organization.organization_id;
+            budgets.charge(&format!("spend:org:{id}"), Some(max), "Organization", id);
+        }
+        if let Some((project, max)) = project {
+            let id = &project.project_id;
+            budgets.charge(&format!("spend:project:{id}"), Some(max), "Project", id);
+        }
+        budgets
+    }
+
+    fn counter(&mut self, key: String, known: f64) -> usize {
+        let at = self.counters.iter().position(|counter| counter.key == key);
+        at.unwrap_or_else(|| {
+            self.counters.push(Counter { key, known });
+            self.counters.len() - 1
+        })
+    }
+
+    fn check(&mut self, key: String, known: f64, over: Over, max: f64, whose: Whose) {
+        let counter = self.counter(key, known);
+        self.checks.push(Check { counter, over, max });
+        self.whose_check.push(whose);
+    }
+
+    /// Only budgets above zero are charged.
+    fn charge(&mut self, key: &str, max: Option<f64>, kind: &'static str, id: &str) {
+        let Some(max) = max.filter(|max| *max > 0.0) else { return };
+        let counter = self.counter(key.to_owned(), 0.0);
+        self.charges.push(Charge { counter, max, throttle: false });
+        self.whose_charge.push((kind, id.to_owned()));
+    }
+
+    /// LiteLLM's words for a check that found `spend`.
+    pub fn check_message(&self, check: usize, spend: f64) -> String {
+        let max = python_float(self.checks.get(check).map_or(0.0, |check| check.max));
+        let spend = python_float(spend);
+        let exceeded =
+            |whose: String| format!("Budget has been exceeded! {whose} Current cost: {spend}, Max budget: {max}");
+        match self.whose_check.get(check) {
+            Some(Whose::MemberEarly(id)) => exceeded(format!("TeamMember={id}")),
+            Some(Whose::Key(words)) => exceeded(format!("Key={words}")),
+            Some(Whose::Project(id)) => exceeded(format!("Project={id}")),
+            Some(Whose::Team(id)) => exceeded(format!("Team={id}")),
+            Some(Whose::Organization(id)) => exceeded(format!("Organization={id}")),
+            Some(Whose::Tag(id)) => exceeded(format!("Tag={id}")),
+            Some(Whose::Member { user, team }) => exceeded(format!("User={user} in Team={team}")),
+            Some(Whose::User(id)) => format!("ExceededBudget: User={id} over budget. Spend={spend}, Budget={max}"),
+            Some(Whose::EndUser(id)) => {
+                format!("ExceededBudget: End User={id} over budget. Spend={spend}, Budget={max}")
+            }
+            None => format!("Budget has been exceeded! Current cost: {spend}, Max budget: {max}"),
+        }
+    }
+
+    /// LiteLLM's words for a charge that found no room.
+    pub fn charge_message(&self, charge: usize, spend: f64, cost: Option<f64>) -> String {
+        let max = python_float(self.charges.get(charge).map_or(0.0, |charge| charge.max));
+        let (kind, id) = self.whose_charge.get(charge).map_or(("", ""), |(kind, id)| (*kind, id));
+        let cost = cost.map_or(String::new(), |cost| format!("Estimated request cost: {}, ", python_float(cost)));
+        let spend = python_float(spend);
+        format!("Budget has been exceeded! {kind}={id} Current cost: {spend}, {cost}Max budget: {max}")
+    }
+}
+
+fn max_of(budget: Option<&Budget>) -> Option<f64> {
+    budget?.max_budget
+}
+
+/// `<alias>[ (<key_name>)]`: the name only while it looks masked.
+fn key_words(key: &Key) -> String {
+    let label = key.key_alias.as_deref().filter(|alias| !alias.is_empty()).unwrap_or("key");
+    let tail = key.key_name.as_deref().and_then(|name| name.strip_prefix("sk-..."));
+    let masked = tail.filter(|tail| {
+        tail.is_empty() || (tail.chars().count() == 4 && !tail.chars().any(|c| c.is_whitespace() || c.is_control()))
+    });
+    masked.map_or_else(|| label.to_owned(), |tail| format!("{label} (sk-...{tail})"))
+}
+
+/// The spend counters a finished call is added to, budget or not (proxy_server.py `increment_spend_counters`).
+pub fn payers(identity: Option<&Identity>, end_user: Option<&str>, tags: &[String]) -> Vec<String> {
+    let (token, user) = match identity {
+        Some(identity) => (identity.key.token.as_str(), identity.key.user_id.as_deref()),
+        None => ("litellm_proxy_master_key", Some("default_user_id")),
+    };
+    let team = identity.and_then(|identity| identity.key.team_id.as_deref());
+    let of_team = || identity?.team.as_ref()?.organization_id.as_deref();
+    let organization = identity.and_then(|identity| identity.key.organization_id.as_deref()).or_else(of_team);
+    let project = identity.and_then(|identity| identity.key.project_id.as_deref());
+    let mut keys = vec![format!("spend:key:{token}")];
+    keys.extend(team.map(|id| format!("spend:team:{id}")));
+    keys.extend(team.zip(user).map(|(team, user)| format!("spend:team_member:{user}:{team}")));
+    keys.extend(user.map(|id| format!("spend:user:{id}")));
+    keys.extend(end_user.map(|id| format!("spend:end_user:{id}")));
+    for tag in tags {
+        let key = format!("spend:tag:{tag}");
+        if !tag.is_empty() && !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys.extend(organization.map(|id| format!("spend:org:{id}")));
+    keys.extend(project.map(|id| format!("spend:project:{id}")));
+    keys
+}
