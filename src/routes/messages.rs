@@ -84,6 +84,8 @@ struct Admitted {
     /// whom the caller says it asks for
     end_user: Option<String>,
     call_id: String,
+    /// US dollars the key has spent, as far as its row was read
+    key_spend: f64,
     /// taken by the settlement
     account: Option<Account>,
     /// one of the deployment's calls at a time; free when the answer, or its stream, is over or dropped
@@ -183,6 +185,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             default_timeout: by_config.is_none(),
             end_user: settle::end_user(&body),
             call_id: litellm_headers::call_id(call.head.header("x-litellm-call-id")),
+            key_spend: call.caller.spend(),
             account: None,
             _slot: slot,
         }

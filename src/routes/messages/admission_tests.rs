@@ -221,7 +221,7 @@ fn a_streams_headers_have_one_request_id_and_nothing_empty() {
             provider.append(*name, HeaderValue::from_static(value));
         }
         let clock = headers::Clock { started: call.started, provider_ms: 0.0 };
-        let list = headers::stream("id", &deployment, "claude", &provider, &clock);
+        let list = headers::stream("id", &deployment, "claude", &provider, &clock, 0.0);
         let about = |name: &str| name.contains("request-id") || name.contains("x-");
         let known = |name: &str| name.starts_with("x-litellm-");
         list.into_iter().filter(|(name, _)| about(name) && !known(name)).map(|(n, v)| format!("{n}: {v}")).collect()

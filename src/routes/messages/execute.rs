@@ -251,8 +251,8 @@ pub(super) fn log(admitted: &Admitted, usage: Option<&Usage>, cost: Option<&Cost
 }
 
 async fn stream(admitted: Admitted, answer: upstream::Response, clock: Clock) -> Reply {
-    let mut headers =
-        headers::stream(&admitted.call_id, &admitted.deployment, &admitted.group, &answer.headers, &clock);
+    let Admitted { call_id, deployment, group, key_spend, .. } = &admitted;
+    let mut headers = headers::stream(call_id, deployment, group, &answer.headers, &clock, *key_spend);
     let provider_ms = clock.provider_ms;
     let mut relay = Relay::new(admitted, answer, provider_ms);
     match relay.first().await {

@@ -41,7 +41,7 @@ pub(super) fn json(admitted: &Admitted, cost: Option<&Cost>, clock: &Clock) -> H
         }
         push_cost_parts(&mut list, cost);
     }
-    push(&mut list, "x-litellm-key-spend", python_float(call.caller.spend() + cost.map_or(0.0, |cost| cost.total)));
+    push(&mut list, "x-litellm-key-spend", python_float(admitted.key_spend + cost.map_or(0.0, |cost| cost.total)));
     push_times(&mut list, clock);
     push_router(&mut list, &admitted.group);
     list
@@ -54,6 +54,7 @@ pub(super) fn stream(
     group: &str,
     provider: &HeaderMap,
     clock: &Clock,
+    key_spend: f64,
 ) -> HeaderList {
     let mut list = Vec::with_capacity(32 + provider.len());
     push(&mut list, "x-litellm-call-id", call_id);
@@ -63,7 +64,7 @@ pub(super) fn stream(
     }
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push_cost_parts(&mut list, &Cost::default());
-    push(&mut list, "x-litellm-key-spend", python_float(call.caller.spend()));
+    push(&mut list, "x-litellm-key-spend", python_float(key_spend));
     push_times(&mut list, clock);
     push(&mut list, "x-litellm-callback-duration-ms", "0.0");
     push_provider(&mut list, provider);
@@ -85,7 +86,7 @@ pub(super) fn error(admitted: &Admitted) -> HeaderList {
     push(&mut list, "x-litellm-model-id", admitted.deployment.id.clone());
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push(&mut list, "x-litellm-response-cost", "0");
-    push(&mut list, "x-litellm-key-spend", python_float(call.caller.spend()));
+    push(&mut list, "x-litellm-key-spend", python_float(admitted.key_spend));
     push(&mut list, "x-litellm-timeout", python_float(admitted.timeout.as_secs_f64()));
     push(&mut list, "content-type", "application/json");
     list
