@@ -5,8 +5,8 @@ use crate::support::{Client, FakePython, TestEdge, eventually, post, post_bytes,
 
 fn is_sane(edge: &TestEdge) {
     eventually(Duration::from_secs(2), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
+    edge.counts("litellm_edge_in_flight_requests{side=\"native\"} 0");
     let metrics = String::from_utf8(edge.edge.services.metrics.render()).unwrap();
-    assert!(metrics.contains("litellm_edge_in_flight_requests{side=\"native\"} 0"), "{metrics}");
     assert!(!metrics.contains("litellm_edge_python_errors_total{"), "python is not to blame: {metrics}");
     // all memory for bodies is free again
     eventually(Duration::from_secs(2), "the budget is free", || {
@@ -64,8 +64,7 @@ fn in_admission_the_request_is_pythons() {
         assert_eq!(post(edge.port, "/panic", &body).text(), "python");
         assert_eq!(python.last().body, body.as_bytes());
     }
-    let metrics = String::from_utf8(edge.edge.services.metrics.render()).unwrap();
-    assert!(metrics.contains("litellm_edge_declines_total{reason=\"fault\",route=\"panic\"} 3"), "{metrics}");
+    edge.counts("litellm_edge_declines_total{reason=\"fault\",route=\"panic\"} 3");
     // the gauge of the native side is not there before its first request
     assert_eq!(post(edge.port, "/echo", "x").header("x-litellm-edge"), Some("native"));
     is_sane(&edge);
