@@ -119,8 +119,7 @@ fn a_python_that_closes_unanswered_is_a_502_with_a_body() {
     is_litellms(&ask(edge.port, "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab"), 502);
     // on fresh connections nothing was sent twice
     assert_eq!(python.requests().len(), 2);
-    let metrics = String::from_utf8(edge.edge.services.metrics.render()).unwrap();
-    assert!(metrics.contains("litellm_edge_python_errors_total{kind=\"cut\"} 2"), "{metrics}");
+    edge.counts("litellm_edge_python_errors_total{kind=\"cut\"} 2");
 }
 
 #[test]

@@ -213,6 +213,9 @@ fn dashboard_and_alerts_name_what_an_exercised_edge_shows() {
     eventually(Duration::from_secs(5), "reloaded", || {
         gateway.metric("litellm_edge_reloads_total{file=\"routes\",result=\"ok\"}") > 0
     });
+    eventually(Duration::from_secs(5), "the cut answer is counted", || {
+        gateway.metric(r#"litellm_edge_aborts_total{by="origin",route="other",side="python"}"#) == 1
+    });
     let scraped = gateway.get("/edge/metrics");
     assert_eq!(scraped.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let shown = series(&scraped.text());

@@ -57,6 +57,22 @@ pub(crate) struct TestEdge {
     pub edge: Arc<Edge>,
 }
 
+impl TestEdge {
+    /// Waits until `/metrics` has this line: a request is counted when it is over, which a client may see a little earlier.
+    pub(crate) fn counts(&self, line: &str) {
+        let mut text = String::new();
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            text = String::from_utf8(self.edge.services.metrics.render()).unwrap();
+            if text.lines().any(|shown| shown == line) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!("no {line} in {text}");
+    }
+}
+
 /// An edge in this process, before `python` (a port), with the test routes native.
 pub(crate) fn start_edge(python: Option<u16>, tune: impl FnOnce(&mut EdgeConfig)) -> TestEdge {
     start_edge_with(python, super::routes::TABLE, tune, |_| {})
