@@ -20,7 +20,7 @@ pub use refusal::Refusal;
 use std::sync::Arc;
 
 use crate::{
-    config::Snapshot,
+    config::{Coordination, Snapshot},
     faults::fault,
     routes::{Decline, Head},
 };
@@ -85,6 +85,10 @@ pub async fn look_up(head: &Head, snapshot: &Snapshot, directory: &Directory) ->
         Presented::Candidate { hash, .. } if snapshot.settings.has_database => hash,
         _ => return Ok(Caller::Stranger),
     };
+    // a caller whose spend could not be counted where the others count
+    if matches!(snapshot.coordination, Coordination::Unsupported(_)) {
+        return Err(Decline::VirtualKey);
+    }
     let Some(url) = &snapshot.database_url else { return Err(Decline::VirtualKey) };
     match directory.find(url, hash).await {
         Found::Known(identity) => Ok(Caller::Key(identity)),

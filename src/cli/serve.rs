@@ -290,14 +290,20 @@ fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics:
 /// The io runtime learns that it is one, drives the spend writer, and writes what is left before the process ends.
 fn run_control(hooks: &mut Hooks, services: &Arc<Services>, writer: Writer, config: &Arc<ConfigHandle>) {
     let (writer, io, config) = (Mutex::new(Some(writer)), services.control.io.clone(), config.clone());
+    let services_of = services.clone();
     hooks.background.push(Box::new(move || {
         let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (io, config) = (io.clone(), config.clone());
+        let (io, config, services) = (io.clone(), config.clone(), services_of.clone());
         Box::pin(async move {
             io.attach(tokio::runtime::Handle::current());
-            if let Some(writer) = writer {
-                writer.run(move || control::flush_every(&config.snapshot())).await;
-            }
+            let followed = config.clone();
+            let follow = services.control.follow(move || followed.snapshot());
+            let write = async {
+                if let Some(writer) = writer {
+                    writer.run(move || control::flush_every(&config.snapshot())).await;
+                }
+            };
+            tokio::select! { () = follow => {}, () = write => {} }
         })
     }));
     let ledger = services.control.ledger.clone();
@@ -372,6 +378,7 @@ fn without_config(env: &Env) -> Snapshot {
         other_names: true,
         aliases: Default::default(),
         database_url: None,
+        coordination: Default::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     env::{self, Env},
     keys::{self, Rule, Section, rule},
     prices::PriceMap,
+    redis,
     report::Verdict,
     yaml::{Map, Node, Value},
 };
@@ -130,6 +131,7 @@ pub(super) fn snapshot(
                 let text = node.value.as_str().map(|text| text.trim().to_ascii_lowercase());
                 node.value == Value::Bool(true) || text.as_deref() == Some("true")
             }),
+            counter_ttl: counter_ttl(&litellm),
             spend_flush: number(&general, "proxy_batch_write_at").and_then(|s| Duration::try_from_secs_f64(s).ok()),
         },
         master_key: master_key.filter(|key| !key.is_empty()).map(Secret::new),
@@ -139,7 +141,16 @@ pub(super) fn snapshot(
         group_order: groups.order,
         declines: this.declines,
         database_url: database_url.map(Secret::new),
+        coordination: redis::coordination(&general, &litellm, env),
     })
+}
+
+/// `litellm_settings.default_redis_ttl`; the cache's own comes later and wins (proxy_server.py `init_cache`).
+fn counter_ttl(litellm: &Map) -> Option<i64> {
+    let seconds = |map: &Map| map.get("default_redis_ttl").and_then(|node| node.value.as_f64()).map(|n| n as i64);
+    let cache_is_on = litellm.get("cache").is_some_and(|node| node.value.truthy());
+    let params = litellm.get("cache_params").and_then(|node| node.value.as_map()).filter(|_| cache_is_on);
+    params.and_then(seconds).or_else(|| seconds(litellm)).filter(|seconds| *seconds > 0)
 }
 
 impl Assembly<'_> {

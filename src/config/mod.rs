@@ -12,16 +12,18 @@ mod load;
 mod prices;
 mod provider;
 mod provider_table;
+mod redis;
 pub mod report;
 pub mod snapshot;
 pub mod yaml;
 
 pub use env::Env;
 pub use handle::ConfigHandle;
-pub(crate) use provider::name_provider;
 pub use load::{ConfigError, Loaded, load};
 #[cfg(test)]
 pub(crate) use prices::list_pricing;
+pub(crate) use provider::name_provider;
+pub use redis::Coordination;
 pub use report::Report;
 pub use snapshot::{ConfigDecline, Deployment, ModelGroup, Provider, Settings, Slot, Snapshot};
 

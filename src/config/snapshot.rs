@@ -11,7 +11,10 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::prices::{self, PriceMap};
+use super::{
+    Coordination,
+    prices::{self, PriceMap},
+};
 use crate::{routes::Decline, secret::Secret, spend::Pricing};
 
 /// The provider of a deployment, as LiteLLM's `get_llm_provider` infers it.
@@ -176,6 +179,8 @@ pub struct Settings {
     pub ready_without_database: bool,
     /// `general_settings.proxy_batch_write_at`: seconds between two writes of spend
     pub spend_flush: Option<Duration>,
+    /// `default_redis_ttl`: seconds a spend counter lives after its last change; LiteLLM's default is 60
+    pub counter_ttl: Option<i64>,
 }
 
 /// One immutable view of the configuration.
@@ -194,6 +199,8 @@ pub struct Snapshot {
     /// further names a request may use as `model` and Python would route: aliases, wildcards, deployment ids
     pub other_names: bool,
     pub database_url: Option<Secret>,
+    /// where LiteLLM's processes share their counters
+    pub coordination: Coordination,
     /// names that LiteLLM rewrites to a group before it looks for one (`model_group_alias`)
     pub aliases: HashSet<String>,
 }

@@ -168,17 +168,16 @@ impl Limits {
         self.0.local.load(Ordering::Relaxed)
     }
 
+    /// Of a request that nothing limits: it is only counted, when it is settled.
+    pub fn unlimited(&self, ask: Ask, clock: Clockwork) -> Reservation {
+        Reservation::new(self.clone(), ask, clock, Admitted::default(), self.0.redis.is_some())
+    }
+
     /// Takes everything the request needs, or says why not. Nothing of a refused request stays taken, except that it
     /// counts as a request.
     pub async fn reserve(&self, ask: Ask, settings: &Settings) -> Result<Reservation, Refusal> {
         if ask.is_free() {
-            return Ok(Reservation::new(
-                self.clone(),
-                ask,
-                settings.clock,
-                Admitted::default(),
-                self.0.redis.is_some(),
-            ));
+            return Ok(self.unlimited(ask, settings.clock));
         }
         if let Some(redis) = &self.0.redis {
             match self.reserve_in_redis(redis, &ask, settings.clock).await {

@@ -190,7 +190,7 @@ const ROUTE: &[Key] = &[
         kind: Kind::Choices(&["no_spend_rows"]),
         required: false,
         default: "nothing",
-        doc: "Shortcomings that you accept for native answers of this route. `no_spend_rows`: native calls leave no row in the spend tables and count towards no budget, although a database is configured; without it such calls decline to Python.",
+        doc: "Shortcomings that you accept for native answers of this route. `no_spend_rows`: native calls that fail, and streams that break off or report no usage, leave no row in the spend tables, although a database is configured; without it model calls decline to Python.",
         example: "accept = [\"no_spend_rows\"]",
     },
     Key {

@@ -29,6 +29,10 @@ pub struct Case {
     pub route: String,
     /// what could go wrong
     pub why: String,
+    /// sent to the Python gateway itself before the case, on either side: keys, teams, budgets it needs
+    pub setup: Vec<Request>,
+    /// the same after it: what `setup` made is taken away
+    pub teardown: Vec<Request>,
     /// sent one after the other; none where a client drives the case
     pub requests: Vec<Request>,
     /// a real client instead of requests
@@ -378,6 +382,17 @@ expect: declined:virtual_key
         std::fs::create_dir_all(dir.path().join("configs")).unwrap();
         std::fs::write(dir.path().join("configs/caching.yaml"), "").unwrap();
         assert_eq!(load(&dir.path().join("cases")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_set_up_is_read_and_checked_as_requests_are() {
+        let with = |path: &str| {
+            let made = format!("setup: [{{ method: POST, path: {path}, key: master, json: {{ key: sk-x }} }}]");
+            parse_text(&GOOD.replace("provider:", &format!("{made}\nprovider:")))
+        };
+        let case = with("/key/generate").unwrap();
+        assert_eq!((case.setup.len(), case.teardown.len(), case.requests.len()), (1, 0, 1));
+        assert!(with("key").unwrap_err().to_string().contains("setup.path"));
     }
 
     #[test]

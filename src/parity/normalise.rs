@@ -33,6 +33,7 @@ pub const NORMALISERS: &[(&str, Normaliser)] = &[
     ("clock", clock),
     ("durations", durations),
     ("measured_times", measured_times),
+    ("expiry_times", expiry_times),
     ("object_addresses", object_addresses),
     ("boundaries", boundaries),
     ("addresses", addresses),
@@ -191,6 +192,21 @@ fn measured_times(_: &Context, tree: &mut Value) {
                     text.replace_range(start..start + digits, "<s>");
                 }
                 from = start;
+            }
+        }
+    });
+}
+
+/// The two times of an expired key's refusal, where both are of the case: microseconds and zone stay part of the text.
+fn expiry_times(context: &Context, tree: &mut Value) {
+    const BEFORE: &[&str] = &["Key Expiry time ", " and current time "];
+    const LENGTH: usize = "2026-11-22 08:46:38.215000+00:00".len();
+    visit_strings(tree, |_, text| {
+        for before in BEFORE {
+            let Some(start) = text.find(before).map(|at| at + before.len()) else { continue };
+            let Some(time) = text.get(start..start + LENGTH) else { continue };
+            if time.ends_with("+00:00") && iso_time(time).is_some_and(|unix| context.is_now(unix)) {
+                text.replace_range(start..start + LENGTH, "<now>");
             }
         }
     });

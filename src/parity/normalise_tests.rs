@@ -75,6 +75,15 @@ fn measured_times_and_addresses() {
 }
 
 #[test]
+fn an_expired_keys_times_are_of_the_case() {
+    let text = |time: &str| json!(format!("Key Expiry time {time} and current time x"));
+    assert_eq!(run(text("2023-11-14 22:13:20.215000+00:00")), text("<now>"));
+    for other in ["2023-11-14 23:13:20.215000+00:00", "2023-11-14 22:13:20.215000+01:00", "2023-11-14 22:13:20+00:00"] {
+        assert_eq!(run(text(other)), text(other));
+    }
+}
+
+#[test]
 fn only_keep_alive_is_dropped_and_objects_have_no_place() {
     let tree = |value: &str| json!({"response": [{"header": {"connection": [value]}}]});
     assert_eq!(run(tree("keep-alive")), json!({"response": [{"header": {}}]}));

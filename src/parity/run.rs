@@ -41,6 +41,8 @@ pub enum RunError {
     Log(io::Error),
     #[error("clients: {0}")]
     Client(#[from] SdkError),
+    #[error("{case}: {path} of its setup or teardown is answered with {status}")]
+    Setup { case: String, path: String, status: u16 },
 }
 
 /// Keys that have not changed for so long are taken as final.
@@ -191,6 +193,28 @@ impl Runner {
     }
 
     async fn case(&mut self, phase: Phase, case: &Case) -> Result<Observed, RunError> {
+        // of a run that was stopped in between
+        let _ = self.prepare(case, &case.teardown).await;
+        self.prepare(case, &case.setup).await?;
+        let observed = self.observe(phase, case).await?;
+        self.prepare(case, &case.teardown).await?;
+        Ok(observed)
+    }
+
+    /// What a case needs, or leaves: asked of the Python gateway itself.
+    async fn prepare(&mut self, case: &Case, requests: &[Request]) -> Result<(), RunError> {
+        for request in requests {
+            let answer = self.python.send(request, &self.master_key).await;
+            let answer = answer.map_err(|source| RunError::Python { address: self.python.address, source })?;
+            if !(200..300).contains(&answer.status) {
+                let (case, path) = (case.name.clone(), request.path.clone());
+                return Err(RunError::Setup { case, path, status: answer.status });
+            }
+        }
+        Ok(())
+    }
+
+    async fn observe(&mut self, phase: Phase, case: &Case) -> Result<Observed, RunError> {
         let on_edge = phase == Phase::Edge;
         let edge = self.edge_of(case).clone();
         let before = if on_edge { self.counters(&edge).await } else { None };

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use serde::Deserialize;
 use time::{Date, macros::format_description};
 
-use super::diff::Difference;
+use super::diff::{Difference, Kind};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ToleratedError {
@@ -31,6 +31,7 @@ struct Written {
     #[serde(default = "any")]
     expect: String,
     r#where: String,
+    kind: Option<Kind>,
     why: String,
     until: String,
 }
@@ -50,6 +51,8 @@ pub struct Entry {
     pub expect: String,
     /// glob over paths of differences; also what is below a path
     pub location: String,
+    /// only this kind of difference: `missing`, `row_count`, ...
+    pub kind: Option<Kind>,
     pub why: String,
     pub until: Date,
     used: Cell<u64>,
@@ -103,6 +106,7 @@ impl Tolerated {
                 case: written.case,
                 expect: written.expect,
                 location,
+                kind: written.kind,
                 why: written.why,
                 until,
                 used: Cell::new(0),
@@ -122,7 +126,8 @@ impl Tolerated {
         for entry in &self.entries {
             let about =
                 glob(&entry.route, case.route) && glob(&entry.case, case.file) && glob(&entry.expect, case.expect);
-            if about && covers(&entry.location, path) {
+            let of_kind = entry.kind.is_none_or(|kind| kind == difference.kind);
+            if about && of_kind && covers(&entry.location, path) {
                 entry.used.set(entry.used.get() + 1);
                 allowed = true;
             }
@@ -209,6 +214,16 @@ mod tests {
         assert!(!allows("messages", "x", "declined:model", "rows.LiteLLM_SpendLogs[0].spend"));
         assert!(!allows("messages", "x", "native", "rows.LiteLLM_SpendLogsX"));
         assert!(!allows("messages", "x", "native", "expect.served_by"));
+    }
+
+    #[test]
+    fn an_entry_may_be_for_one_kind_alone() {
+        let of_kind = LIST.replace("where = \"rows.LiteLLM_SpendLogs\"", "where = \"rows.*\"\nkind = \"row_count\"");
+        let list = Tolerated::parse(&of_kind).unwrap();
+        let subject = Subject { route: "messages", file: "x", expect: "native" };
+        let of = |kind| Difference { kind, ..difference("rows.LiteLLM_SpendLogs") };
+        assert!(list.allows(&subject, &of(Kind::RowCount)) && !list.allows(&subject, &of(Kind::Value)));
+        assert!(Tolerated::parse(&of_kind.replace("row_count", "row_counts")).is_err());
     }
 
     #[test]

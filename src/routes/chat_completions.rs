@@ -172,6 +172,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         let deployment = router::simple_shuffle(group, fastrand::f64()).ok_or(Decline::NoDeployment)?;
         let slot = deployment.slots.take().ok_or(Decline::NoDeployment)?;
         let prepared = request::prepare(&body, deployment)?;
+        settle::billable(&call, deployment, prepared.stream)?;
         let timeout = timeout(deployment, &snapshot, prepared.stream);
         let end_user = settle::end_user(&body);
         Admitted {

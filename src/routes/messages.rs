@@ -172,6 +172,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         let version = call.head.header("anthropic-version");
         let beta = call.head.header("anthropic-beta");
         let outgoing = anthropic::outgoing(&body, deployment, version, beta)?;
+        settle::billable(&call, deployment, outgoing.stream)?;
         let by_config = deployment
             .stream_timeout
             .filter(|_| outgoing.stream)

@@ -2,11 +2,14 @@
 //! once: the account is used up by it. It must never wait, and never hold a prompt.
 use std::time::SystemTime;
 
-use super::{Call, Head};
+use serde_json::Map;
+
+use super::{Call, Decline, Head};
 use crate::{
     auth::Caller,
-    config::Deployment,
+    config::{Coordination, Deployment},
     json::{Object, Raw},
+    limits::{self, Ask, Budgets, Clockwork, Reservation, Settings, Subject, budgets, descriptors::Rates, estimate},
     spend::{Cost, Facts, Ledger, Payer, Record, Shape, Usage},
 };
 
@@ -18,6 +21,8 @@ const MASTER_USER: &str = "default_user_id";
 pub(super) struct Account {
     ledger: Ledger,
     record: Box<Record>,
+    /// what the counters of limits and budgets get; `None`: no other process has a share in them
+    counted: Option<Reservation>,
 }
 
 /// What a route knows about its kind of call.
@@ -50,16 +55,12 @@ impl Account {
     /// `None`: nobody keeps books, or LiteLLM's row for this deployment is not known exactly.
     pub(super) fn open(call: &Call, call_id: &str, deployment: &Deployment, group: &str, kind: Kind) -> Option<Self> {
         call.snapshot.database_url.as_ref()?;
-        let Caller::Master = call.caller else { return None };
+        let payer = payer(&call.caller, kind.end_user)?;
         let model_map = deployment.model_map.clone()?;
         let head = &call.head;
         let user_agent = head.header("user-agent").map(str::to_owned);
-        let payer = Payer {
-            api_key: MASTER_KEY.into(),
-            user_id: Some(MASTER_USER.into()),
-            end_user: kind.end_user,
-            ..Payer::default()
-        };
+        let tags = user_agent.as_deref().map(agent_tags).unwrap_or_default();
+        let counted = counted(call, group, &payer, &tags);
         let record = Record {
             request_id: String::new(),
             call_id: call_id.to_owned(),
@@ -80,7 +81,7 @@ impl Account {
             provider: deployment.provider.as_str().to_owned(),
             api_base: String::new(),
             cache_hit: if kind.stream { "False" } else { "None" },
-            tags: user_agent.as_deref().map(agent_tags).unwrap_or_default(),
+            tags,
             requester_ip: head.client.map(|ip| ip.to_string()),
             session_id: session(head).unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             succeeded: true,
@@ -100,12 +101,18 @@ impl Account {
                 model_map,
             },
         };
-        Some(Self { ledger: call.services.control.ledger.clone(), record: Box::new(record) })
+        Some(Self { ledger: call.services.control.ledger.clone(), record: Box::new(record), counted })
     }
 
     /// Hands the record over.
     pub(super) fn settle(self, outcome: Outcome) {
-        let Self { ledger, mut record } = self;
+        let Self { ledger, mut record, counted } = self;
+        if let Some(counted) = counted {
+            // cached tokens use no rate (parallel_request_limiter_v3.py `_get_total_tokens_from_usage`)
+            let tokens = outcome.counts.2.saturating_sub(outcome.tokens.cache_read);
+            let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
+            counted.settle(limits::Outcome::Answered { tokens, cost: outcome.cost.total });
+        }
         (record.prompt_tokens, record.completion_tokens, record.total_tokens) = outcome.counts;
         record.request_id = outcome.id;
         record.ended = SystemTime::now();
@@ -123,6 +130,69 @@ impl Account {
         record.facts.overhead_ms = outcome.overhead_ms;
         ledger.submit(*record);
     }
+}
+
+/// Whether a call of this caller can be billed as LiteLLM bills it. A virtual key's call that cannot is Python's: without
+/// a record its key would spend nothing. Streams are, because LiteLLM bills one that breaks off by counting tokens.
+pub(super) fn billable(call: &Call, deployment: &Deployment, stream: bool) -> Result<(), Decline> {
+    let Caller::Key(_) = &call.caller else { return Ok(()) };
+    let shared = !matches!(call.snapshot.coordination, Coordination::Unsupported(_));
+    let known = deployment.model_map.is_some() && deployment.pricing.is_some();
+    if shared && known && !stream && call.snapshot.database_url.is_some() {
+        return Ok(());
+    }
+    tracing::debug!(stream, known, shared, "a virtual key's call needs python: it could not be billed");
+    Err(Decline::KeyFeature)
+}
+
+/// The counters of a call that nothing limits, where LiteLLM's processes share them.
+fn counted(call: &Call, group: &str, payer: &Payer, tags: &[String]) -> Option<Reservation> {
+    let snapshot = &call.snapshot;
+    if !matches!(snapshot.coordination, Coordination::Redis(_)) {
+        return None;
+    }
+    let identity = match &call.caller {
+        Caller::Key(identity) => Some(&**identity),
+        _ => None,
+    };
+    let end_user = payer.end_user.as_deref();
+    let subject = Subject {
+        identity,
+        model: Some(group),
+        group: Some(group),
+        end_user: end_user.map(|id| (id, Rates::default())),
+        ..Subject::default()
+    };
+    let payers = budgets::payers(identity, end_user, tags);
+    let nothing = (Budgets::default(), 0.0);
+    let ask = Ask::new(&subject, (estimate::Kind::Messages, &Map::new()), nothing, payers, &Settings::default());
+    let mut clock = Clockwork::default();
+    clock.spend_ttl = snapshot.settings.counter_ttl.unwrap_or(clock.spend_ttl);
+    Some(call.services.control.limits(snapshot)?.unlimited(ask, clock))
+}
+
+/// Who pays for a call of this caller; `None`: nobody that was let in.
+fn payer(caller: &Caller, end_user: Option<String>) -> Option<Payer> {
+    let identity = match caller {
+        Caller::Master => {
+            let (api_key, user_id) = (MASTER_KEY.to_owned(), Some(MASTER_USER.to_owned()));
+            return Some(Payer { api_key, user_id, end_user, ..Payer::default() });
+        }
+        Caller::Key(identity) => identity,
+        Caller::Nobody | Caller::Unknown(_) | Caller::Stranger => return None,
+    };
+    let (key, team, project) = (&identity.key, identity.team.as_ref(), identity.project.as_ref());
+    Some(Payer {
+        api_key: key.token.clone(),
+        key_alias: key.key_alias.clone(),
+        user_id: key.user_id.clone(),
+        team_id: key.team_id.clone(),
+        team_alias: team.and_then(|team| team.team_alias.clone()),
+        org_id: key.organization_id.clone().or_else(|| team?.organization_id.clone()),
+        project_id: key.project_id.clone(),
+        project_alias: project.and_then(|project| project.project_alias.clone()),
+        end_user,
+    })
 }
 
 /// `User-Agent: curl`, `User-Agent: curl/7.88.1` (litellm_logging.py `_get_user_agent_tags`).

@@ -121,6 +121,7 @@ pub(crate) fn build_edge(
         declines: Vec::new(),
         other_names: false,
         database_url: None,
+        coordination: Default::default(),
     };
     configure(&mut snapshot);
     let services = Services {

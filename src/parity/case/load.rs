@@ -18,6 +18,10 @@ struct Provider {
 struct File {
     route: String,
     why: String,
+    #[serde(default)]
+    setup: Vec<Request>,
+    #[serde(default)]
+    teardown: Vec<Request>,
     request: Option<Request>,
     requests: Option<Vec<Request>>,
     client: Option<ClientCall>,
@@ -60,17 +64,8 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
     if let Some(complaint) = parsed.client.as_ref().and_then(ClientCall::complaint) {
         return Err(invalid(complaint));
     }
-    for request in &requests {
-        let bodies = [request.json.is_some(), request.body.is_some(), request.body_base64.is_some()];
-        if bodies.iter().filter(|given| **given).count() > 1 {
-            return Err(invalid("request: give one of json, body, body_base64".into()));
-        }
-        if let Some(text) = &request.body_base64 {
-            base64(text).ok_or_else(|| invalid("request.body_base64: not base64".into()))?;
-        }
-        if !request.path.starts_with('/') && request.path != "*" {
-            return Err(invalid(format!("request.path: {:?} does not start with /", request.path)));
-        }
+    for (key, list) in [("setup", &parsed.setup), ("request", &requests), ("teardown", &parsed.teardown)] {
+        list.iter().try_for_each(|request| check(key, request)).map_err(invalid)?;
     }
     for (i, answer) in parsed.provider.answers.iter().enumerate() {
         let bodies = [answer.json.is_some(), answer.body.is_some(), answer.body_base64.is_some(), answer.sse.is_some()];
@@ -102,6 +97,8 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         name: format!("{folder}/{stem}"),
         route: parsed.route,
         why: parsed.why,
+        setup: parsed.setup,
+        teardown: parsed.teardown,
         requests,
         client: parsed.client,
         answers: parsed.provider.answers,
@@ -111,6 +108,21 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         text: if parsed.recorded.is_some() { recorded::own_text(text) } else { text.to_owned() },
         recorded: parsed.recorded,
     })
+}
+
+/// `key`: the key of the file it stands below.
+fn check(key: &str, request: &Request) -> Result<(), String> {
+    let bodies = [request.json.is_some(), request.body.is_some(), request.body_base64.is_some()];
+    if bodies.iter().filter(|given| **given).count() > 1 {
+        return Err(format!("{key}: give one of json, body, body_base64"));
+    }
+    if let Some(text) = &request.body_base64 {
+        base64(text).ok_or_else(|| format!("{key}.body_base64: not base64"))?;
+    }
+    if !request.path.starts_with('/') && request.path != "*" {
+        return Err(format!("{key}.path: {:?} does not start with /", request.path));
+    }
+    Ok(())
 }
 
 /// Reads every case below `dir`: those of requests in order of name, then those of clients.

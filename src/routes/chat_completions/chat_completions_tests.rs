@@ -148,6 +148,7 @@ pub(super) fn snapshot(base: &str) -> Snapshot {
         declines: Vec::new(),
         other_names: false,
         database_url: None,
+        coordination: Default::default(),
     }
 }
 

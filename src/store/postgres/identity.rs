@@ -44,6 +44,7 @@ WHERE v.token = COALESCE(
 impl Postgres {
     /// The key of that hash (64 lower-case hex digits). `Ok(None)`: there is none.
     pub async fn identity(&self, url: &Secret, hash: String) -> Result<Option<Identity>, Unavailable> {
+        self.check_schema(url).await?;
         let read = move |pool: sqlx::PgPool| async move {
             let row = sqlx::query(IDENTITY).bind(hash).fetch_optional(&pool).await?;
             row.map(|row| row.try_get::<String, _>(0)).transpose()

@@ -1,9 +1,14 @@
 //! LiteLLM's Postgres: the pool, and one file for each thing read or written. All SQL of the project is below here.
 //! Its tables are Prisma's: it must never alter one.
+pub mod counters;
 pub mod identity;
 pub mod spend;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwapOption;
 use sqlx::{
@@ -19,6 +24,11 @@ pub const POOL: u32 = 10;
 /// Longest wait for a free connection and for one query.
 pub const WAIT: Duration = Duration::from_secs(5);
 
+/// Until an unknown schema is looked at again: a migration may run meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Codes of class 42: a table, a column or a constraint is not there.
+const UNDEFINED: &str = "code 42";
+
 /// Why Postgres did not answer. Never has a value of a row or the address in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
@@ -30,6 +40,8 @@ pub enum Unavailable {
     TimedOut,
     #[error("the database failed: {0}")]
     Failed(String),
+    #[error("the database has another schema than LiteLLM 1.106.2's")]
+    Schema,
     #[error(transparent)]
     Stopped(#[from] super::io::Stopped),
 }
@@ -52,6 +64,15 @@ impl From<sqlx::Error> for Unavailable {
 pub struct Postgres {
     io: Io,
     open: Arc<ArcSwapOption<Open>>,
+    /// what was found of the schema there, and when
+    looked: Arc<ArcSwapOption<Looked>>,
+}
+
+#[derive(Debug)]
+struct Looked {
+    url: Secret,
+    at: Instant,
+    known: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +83,31 @@ struct Open {
 
 impl Postgres {
     pub fn new(io: Io) -> Self {
-        Self { io, open: Arc::default() }
+        Self { io, open: Arc::default(), looked: Arc::default() }
+    }
+
+    /// Whether spend can be written there: every statement is tried once without a row. An unknown schema is looked at
+    /// again after a while.
+    pub async fn check_schema(&self, url: &Secret) -> Result<(), Unavailable> {
+        if let Some(looked) = self.looked.load().as_ref().filter(|looked| looked.url == *url) {
+            if looked.known {
+                return Ok(());
+            }
+            if looked.at.elapsed() < LOOK_AGAIN {
+                return Err(Unavailable::Schema);
+            }
+        }
+        let probed = self.run(url, |pool| async move { spend::probe(&pool).await }).await;
+        let known = match probed {
+            Ok(()) => true,
+            Err(Unavailable::Failed(code)) if code.starts_with(UNDEFINED) => {
+                tracing::error!(%code, "the database's schema is unknown: virtual keys stay python's");
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        self.looked.store(Some(Arc::new(Looked { url: url.clone(), at: Instant::now(), known })));
+        if known { Ok(()) } else { Err(Unavailable::Schema) }
     }
 
     /// Runs `query` in the io runtime with the pool of `url`, bounded by [`WAIT`].

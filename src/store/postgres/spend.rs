@@ -182,8 +182,23 @@ async fn prepare(pool: &PgPool, batch: &Batch) -> Result<Transaction<'static, Db
     Ok(transaction)
 }
 
+/// Executes every statement without a row: fails where the schema is not the one they were written for. Changes nothing.
+pub(super) async fn probe(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    for (sql, rows) in all_statements(&Batch::default()) {
+        sqlx::query(AssertSqlSafe(sql)).bind(rows.to_string()).execute(&mut *transaction).await?;
+    }
+    transaction.rollback().await
+}
+
 /// Every statement with its one parameter, in the order of execution; those without rows are left out.
 fn statements(batch: &Batch) -> Vec<(String, Value)> {
+    let mut all = all_statements(batch);
+    all.retain(|(_, rows)| rows.as_array().is_some_and(|rows| !rows.is_empty()));
+    all
+}
+
+fn all_statements(batch: &Batch) -> Vec<(String, Value)> {
     let mut all = vec![(insert_logs(), json!(batch.logs()))];
     let pair = |name: &str, sums: &std::collections::BTreeMap<(String, String), f64>| {
         json!(sums.iter().map(|((a, b), cost)| json!({name: a, "user": b, "cost": cost})).collect::<Vec<_>>())
@@ -203,7 +218,6 @@ fn statements(batch: &Batch) -> Vec<(String, Value)> {
         all.push((upsert_daily(*entity, table, column), json!(batch.daily(*entity))));
     }
     all.push((MODELS.into(), json!(batch.models())));
-    all.retain(|(_, rows)| rows.as_array().is_some_and(|rows| !rows.is_empty()));
     all
 }
 
