@@ -79,8 +79,7 @@ async fn run(sink: Scripted, spends: &[f64]) -> Vec<f64> {
     ledger.flush().await;
     drop(ledger);
     running.await.unwrap();
-    let written = sink.written.lock().unwrap().clone();
-    written
+    sink.written.lock().unwrap().clone()
 }
 
 #[tokio::test]
