@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use super::base64::decode as base64;
 use super::{recorded::Recorded, sdk::ClientCall};
+pub use crate::base64::decode as base64;
 pub use load::{load, parse};
 
 /// What is wrong with a case file.
