@@ -185,6 +185,8 @@ pub struct Request {
     pub json: Option<Value>,
     pub body: Option<String>,
     pub body_base64: Option<String>,
+    /// asks for a WebSocket, and says these texts on it, one after each one heard
+    pub websocket: Option<Vec<String>>,
     pub connection: Option<Conduct>,
 }
 
@@ -252,6 +254,8 @@ pub struct Answer {
     pub body: Option<String>,
     pub body_base64: Option<String>,
     pub sse: Option<Vec<String>>,
+    /// accepts the WebSocket that was asked for, and says the first of these texts at once, each other after one heard
+    pub websocket: Option<Vec<String>>,
     /// chunked although the length is known
     #[serde(default)]
     pub chunked: bool,
@@ -278,6 +282,7 @@ impl Answer {
                 && self.body.is_none()
                 && self.body_base64.is_none()
                 && self.sse.is_none()
+                && self.websocket.is_none()
                 && self.then != Then::End)
     }
 }

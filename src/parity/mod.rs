@@ -30,3 +30,4 @@ pub mod sdk;
 pub mod suite;
 pub mod tolerated;
 pub mod verdict;
+pub mod websocket;
