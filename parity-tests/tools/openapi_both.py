@@ -20,7 +20,7 @@ EXCLUDED = {
         r"^POST /(v1/)?(rag|ocr|search)\b", r"^POST /search_tools$", r"^GET /v1/mcp/(discover|openapi-registry)$", r"^POST /health/",
     ],
     "changes the gateway for every later request": [
-        r"^(POST|PUT|PATCH|DELETE) /(config|cache|coordination_redis|credentials|config_overrides|global|update|upload|email|moyai)\b",
+        r"^(POST|PUT|PATCH|DELETE) /(config|cache|coordination_redis|credentials|config_overrides|global|update|upload|email|moyai|fallback|model_hub|model_group)\b", r"/allowed_ip$",
         r"^(POST|PUT|PATCH) /(guardrails|policies|model|v1/agents|claude-code)\b", r"^POST /v1/rust_control_plane", r"^POST /(v1/)?indexes$", r"^GET /health/drain$", r"encryption",
     ],
     "a page, or work of seconds": [r"^GET /$", r"/debug/", r"^GET /health$", r"/daily/activity", r"analytics$"],
