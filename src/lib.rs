@@ -6,13 +6,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod auth;
+pub mod base64;
 pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod edge;
 pub mod error;
 pub mod faults;
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))] // cargo-fuzz sets it; nothing of it is in the gateway
 pub mod fuzzing;
 pub mod json;
 pub mod limits;

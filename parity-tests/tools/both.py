@@ -20,6 +20,7 @@ import urllib.parse
 import fuzz_both
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "parity-tests/config.yaml"
 HOST = "gateway.parity"
 ISO = re.compile(r"20[2-9]\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?")
 DAY = re.compile(r"\b20[2-9]\d-[01]\d-[0-3]\d\b")
@@ -54,7 +55,7 @@ class Stack:
             REDIS_PORT=str(self.ports["redis"]), DATABASE_URL=f"postgresql://litellm@127.0.0.1:{self.ports['postgres']}/litellm",
             PARITY_PROVIDER_KEY="sk-parity-provider", PARITY_OPENAI_BASE=base + "/v1", PARITY_ANTHROPIC_BASE=base,
             PARITY_DEAD_OPENAI_BASE=dead + "/v1", PARITY_DEAD_ANTHROPIC_BASE=dead)
-        command = [self.binary, "--config", str(ROOT / "parity-tests/config.yaml"), "--host", "127.0.0.1", "--port", str(port),
+        command = [self.binary, "--config", str(CONFIG), "--host", "127.0.0.1", "--port", str(port),
                    "--python", "http://%s:%d" % self.python, "--routes", str(ROOT / "parity-tests/routes.toml")]
         self.log = open(self.state / "generated-edge.log", "wb")
         self.child = subprocess.Popen(command, env=env, stdout=self.log, stderr=self.log)

@@ -23,6 +23,7 @@ async def run(args, stack):
     provider = fuzz_both.Provider()
     server = await asyncio.start_server(provider.serve, "127.0.0.1", stack.provider_port, limit=1 << 26)
     bad = []
+    config = both.CONFIG.read_bytes()
     async with server:
         await both.prove(stack)
         if args.targets:
@@ -37,6 +38,10 @@ async def run(args, stack):
             bad += found
             print(f"openapi: {asked} requests, {len(found)} with differences, {time.monotonic() - started:.0f} s; "
                   f"answers {dict(sorted(statuses.items()))}; {moving} times Python differed from itself")
+        await both.prove(stack)  # what was asked for must have changed nothing for what was asked later
+        if both.CONFIG.read_bytes() != config:
+            both.CONFIG.write_bytes(config)
+            raise SystemExit(f"a request made LiteLLM write {both.CONFIG}: put back; it must not be sent (EXCLUDED)")
     for name, found in bad:
         print(f"DIFF {name}")
         for line in found[: args.lines]:

@@ -1,5 +1,5 @@
-//! Digests that tie evidence to what it was made with: the cases of a route, the tolerated list, the reference
-//! configuration. The suite writes them, the gate compares them; both must call these functions and no others.
+//! Digests that tie evidence to what it was made with: the cases of a route and the programs of its clients, the tolerated
+//! list, the reference configuration. The suite writes them, the gate compares them; both must call these functions and no others.
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -33,11 +33,17 @@ pub fn suite(parity_tests: &Path, route: &str) -> io::Result<SuiteDigests> {
     })
 }
 
-/// Hex sha256 over `cases/<route>/**`: relative path (with `/`) and content of every file, in order of path.
+/// Of `cases/<route>/**`, and of `clients/**`, the programs that make the calls of cases with real clients and the lists
+/// that pin their SDKs.
 pub fn cases(parity_tests: &Path, route: &str) -> io::Result<String> {
-    tree(&parity_tests.join("cases").join(route))
+    let clients = tree(&parity_tests.join("clients"))?;
+    Ok(match tree(&parity_tests.join("cases").join(route))? {
+        cases if cases == ABSENT || clients == ABSENT => cases,
+        cases => bytes(format!("{cases}\n{clients}").as_bytes()),
+    })
 }
 
+/// Hex sha256 over a folder: relative path (with `/`) and content of every file, in order of path.
 fn tree(root: &Path) -> io::Result<String> {
     if !root.is_dir() {
         return Ok(ABSENT.to_owned());
@@ -134,11 +140,19 @@ mod tests {
         let renamed = cases(root, "messages").unwrap();
         fs::rename(root.join("cases/messages/b.yaml"), root.join("cases/messages/deep/b.yaml")).unwrap();
         let moved = cases(root, "messages").unwrap();
-        let mut all = vec![empty, one, changed, renamed, moved.clone()];
+        fs::create_dir_all(root.join("clients")).unwrap();
+        fs::write(root.join("clients/python_clients.py"), "1").unwrap();
+        let with_clients = cases(root, "messages").unwrap();
+        fs::write(root.join("clients/python_clients.py"), "2").unwrap();
+        let other_program = cases(root, "messages").unwrap();
+        fs::write(root.join("clients/requirements.txt"), "openai==1").unwrap();
+        let other_sdk = cases(root, "messages").unwrap();
+        assert_eq!(cases(root, "models").unwrap(), ABSENT, "a route without cases has none by its clients");
+        let mut all = vec![empty, one, changed, renamed, moved, with_clients, other_program, other_sdk.clone()];
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 5);
-        assert_eq!(cases(root, "messages").unwrap(), moved, "the same tree digests alike");
+        assert_eq!(all.len(), 8);
+        assert_eq!(cases(root, "messages").unwrap(), other_sdk, "the same tree digests alike");
     }
 
     #[test]

@@ -87,7 +87,7 @@ verdicts! {
     Inconclusive = "inconclusive", "the parity run could not decide, or it ran no case";
     OtherBinary = "other_binary", "the evidence was made with another build of the edge";
     OtherLiteLlm = "other_litellm", "the evidence was made with a LiteLLM outside of [python] versions";
-    CasesChanged = "cases_changed", "the route's cases have changed since the run";
+    CasesChanged = "cases_changed", "the route's cases, or the programs of their clients, have changed since the run";
     ToleratedChanged = "tolerated_changed", "the list of tolerated differences has changed since the run";
     ReferenceChanged = "reference_changed", "the reference configuration has changed since the run";
     FromTheFuture = "from_the_future", "the record is dated in the future";

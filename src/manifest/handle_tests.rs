@@ -59,14 +59,19 @@ fn evidence_is_followed() {
     evidence(&dir, |_| {});
     handle.poll();
     assert_eq!(reason(&handle), None);
-    dir.write("suite/tolerated.toml", "# more");
-    handle.poll();
-    assert_eq!(reason(&handle), Some(PythonReason::StaleEvidence));
-    evidence(&dir, |_| {});
-    handle.poll();
-    dir.write("suite/config.yaml", "model_list: [1]");
-    handle.poll();
-    assert_eq!(reason(&handle), Some(PythonReason::StaleEvidence));
+    for (changed, content) in [
+        ("suite/tolerated.toml", "# more"),
+        ("suite/config.yaml", "model_list: [1]"),
+        ("suite/configs/caching.yaml", "model_list: [2]"),
+        ("suite/clients/python_clients.py", "print()"),
+    ] {
+        dir.write(changed, content);
+        handle.poll();
+        assert_eq!(reason(&handle), Some(PythonReason::StaleEvidence), "{changed}");
+        evidence(&dir, |_| {});
+        handle.poll();
+        assert_eq!(reason(&handle), None, "{changed}");
+    }
     evidence(&dir, |record| record.source_digest = "another build".into());
     handle.poll();
     assert_eq!(reason(&handle), Some(PythonReason::StaleEvidence));

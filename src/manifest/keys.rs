@@ -122,7 +122,7 @@ const GATE: &[Key] = &[
         kind: Kind::Text,
         required: false,
         default: "`\"parity-tests/evidence\"`",
-        doc: "Folder with one `<route>.json` a route, written by `parity run`. Relative to the folder of routes.toml. Where the suite stands around it (a folder `cases` beside it), the evidence must also carry the digests of the cases, the tolerated list and the reference configuration found there.",
+        doc: "Folder with one `<route>.json` a route, written by `parity run`. Relative to the folder of routes.toml. Where the suite stands around it (a folder `cases` beside it), the evidence must also carry the digests of the cases, of the programs of real clients, the tolerated list and the reference configuration found there.",
         example: "evidence = \"parity-tests/evidence\"",
     },
     Key {

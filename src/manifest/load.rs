@@ -158,6 +158,9 @@ pub(super) fn fingerprint(places: &Places, file: &RoutesFile, native: &[NativeRo
     if let Some(suite) = places.suite() {
         stat(&suite.join("tolerated.toml"), &mut hash);
         stat(&suite.join("config.yaml"), &mut hash);
+        for folder in ["configs", "clients"] {
+            stat_tree(&suite.join(folder), 0, &mut hash);
+        }
     }
     hash.finish()
 }

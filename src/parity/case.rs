@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use super::base64::decode as base64;
 use super::{recorded::Recorded, sdk::ClientCall};
+pub use crate::base64::decode as base64;
 pub use load::{load, parse};
 
 /// What is wrong with a case file.
@@ -189,6 +189,8 @@ pub struct Request {
     pub json: Option<Value>,
     pub body: Option<String>,
     pub body_base64: Option<String>,
+    /// asks for a WebSocket, and says these texts on it, one after each one heard
+    pub websocket: Option<Vec<String>>,
     pub connection: Option<Conduct>,
 }
 
@@ -256,6 +258,8 @@ pub struct Answer {
     pub body: Option<String>,
     pub body_base64: Option<String>,
     pub sse: Option<Vec<String>>,
+    /// accepts the WebSocket that was asked for, and says the first of these texts at once, each other after one heard
+    pub websocket: Option<Vec<String>>,
     /// chunked although the length is known
     #[serde(default)]
     pub chunked: bool,
@@ -282,6 +286,7 @@ impl Answer {
                 && self.body.is_none()
                 && self.body_base64.is_none()
                 && self.sse.is_none()
+                && self.websocket.is_none()
                 && self.then != Then::End)
     }
 }

@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     case::{Conduct, Key, Request, base64},
     http1::{Body, Conn, End, Framing, Head, elapsed_ms},
+    websocket::{self, CLIENT_KEY, Side},
 };
 use crate::secret::Secret;
 
@@ -71,6 +72,12 @@ pub fn encode(request: &Request, master_key: &Secret) -> Vec<u8> {
     }
     if let Some(body) = &body {
         add("content-length", body.len().to_string());
+    }
+    if request.websocket.is_some() {
+        add("connection", "Upgrade".into());
+        add("upgrade", "websocket".into());
+        add("sec-websocket-version", "13".into());
+        add("sec-websocket-key", CLIENT_KEY.into());
     }
     headers.retain(|(name, _)| !request.headers.keys().any(|given| given.eq_ignore_ascii_case(name)));
     for (name, values) in &request.headers {
@@ -155,6 +162,13 @@ pub async fn send_until(
         Some(Conduct::LeaveAfterEvents(events)) => conn.enough_events = Some(events),
         Some(Conduct::ReadDelayMs(ms)) => conn.read_delay = Some(Duration::from_millis(ms)),
         Some(Conduct::LeaveAfterCalls(_)) | None => {}
+    }
+    if let (Some(texts), 101) = (&request.websocket, response.status) {
+        response.body.end = websocket::talk(&mut conn, Side::Client, texts, true, |heard| {
+            response.body.bytes = heard;
+        })
+        .await;
+        return Ok(response);
     }
     response.body = conn.read_body(framing, started, DEADLINE).await;
     Ok(response)

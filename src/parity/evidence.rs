@@ -136,9 +136,13 @@ mod tests {
         write(suite, &record(&origin, "messages", Verdict::Red, RouteCounts { failed: 1, ..counts }).unwrap()).unwrap();
         assert_eq!(can_flip(suite, &routes, "messages", now()).unwrap_err().0, 1);
 
-        write(suite, &record(&origin, "messages", Verdict::Green, counts).unwrap()).unwrap();
-        std::fs::write(suite.join("cases/messages/b.yaml"), "y").unwrap();
-        let (code, why) = can_flip(suite, &routes, "messages", now()).unwrap_err();
-        assert!(code == 4 && why.contains("cases have changed"), "{why}");
+        for changed in ["cases/messages/b.yaml", "clients/node_clients.mjs"] {
+            write(suite, &record(&origin, "messages", Verdict::Green, counts).unwrap()).unwrap();
+            can_flip(suite, &routes, "messages", now()).unwrap();
+            std::fs::create_dir_all(suite.join("clients")).unwrap();
+            std::fs::write(suite.join(changed), "y").unwrap();
+            let (code, why) = can_flip(suite, &routes, "messages", now()).unwrap_err();
+            assert!(code == 4 && why.contains("route's cases, or the programs of their clients, have"), "{why}");
+        }
     }
 }

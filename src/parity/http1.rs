@@ -159,6 +159,16 @@ impl Conn {
         std::mem::replace(&mut self.buffer, rest)
     }
 
+    /// So many bytes, or an error.
+    pub async fn read_bytes(&mut self, n: usize) -> io::Result<Vec<u8>> {
+        while self.buffer.len() < n {
+            if n > MAX_BODY || !self.fill().await? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(self.take(n))
+    }
+
     /// The next head. `None`: the peer closed before its first byte.
     pub async fn read_head(&mut self) -> io::Result<Option<Head>> {
         loop {

@@ -64,6 +64,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("OPENROUTER", ""),
     ("TYPESAFE", ""),
     ("GIGACHAT", ""),
+    ("VLLM", ""),
 ];
 
 /// What belongs to a run.

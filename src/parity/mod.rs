@@ -5,7 +5,6 @@
 //! [`client`] and [`provider`] (raw HTTP/1.1, so that framing, header case and cuts are seen and made), [`sdk`] (real clients), [`rows`],
 //! [`redis`], [`gateway`] (who answers there), [`managed`] (starting and stopping the parts), [`run`] (the phases),
 //! [`suite`] (a whole run), [`evidence`].
-pub mod base64;
 pub mod canary;
 pub mod case;
 pub mod client;
@@ -31,3 +30,4 @@ pub mod sdk;
 pub mod suite;
 pub mod tolerated;
 pub mod verdict;
+pub mod websocket;

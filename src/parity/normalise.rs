@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Iso8601, macros::format_description};
 
+use crate::base64;
+
 /// What a normaliser may know.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
@@ -36,6 +38,7 @@ pub const NORMALISERS: &[(&str, Normaliser)] = &[
     ("expiry_times", expiry_times),
     ("object_addresses", object_addresses),
     ("boundaries", boundaries),
+    ("websocket_keys", websocket_keys),
     ("addresses", addresses),
     ("ids", ids),
 ];
@@ -239,6 +242,15 @@ fn boundaries(context: &Context, tree: &mut Value) {
         message
             .values_mut()
             .for_each(|part| visit_strings(part, |_, text| *text = text.replace(&boundary, "<boundary>")));
+    }
+}
+
+/// What a WebSocket's client made up for its handshake: 16 bytes.
+fn websocket_keys(_: &Context, tree: &mut Value) {
+    for value in messages(tree).filter_map(|message| header_values(message, "sec-websocket-key")).flatten() {
+        if value.as_str().and_then(base64::decode).is_some_and(|bytes| bytes.len() == 16) {
+            *value = "<key>".into();
+        }
     }
 }
 

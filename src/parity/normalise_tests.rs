@@ -176,3 +176,15 @@ fn a_made_up_boundary_is_renamed_and_nothing_else() {
     boundaries(&context, &mut tree);
     assert_eq!(tree, message(made_up));
 }
+
+#[test]
+fn a_key_of_a_handshake_is_one_only_if_it_is_well_formed() {
+    let head = |key: &str| json!({"provider": [{"header": {"sec-websocket-key": [key], "x": [key]}}]});
+    let mut tree = head("dGhlIHNhbXBsZSBub25jZQ==");
+    websocket_keys(&Context::default(), &mut tree);
+    let seen = &tree["provider"][0]["header"];
+    assert_eq!((&seen["sec-websocket-key"][0], &seen["x"][0]), (&json!("<key>"), &json!("dGhlIHNhbXBsZSBub25jZQ==")));
+    let mut tree = head("dGhlIHNhbXBsZQ==");
+    websocket_keys(&Context::default(), &mut tree);
+    assert_eq!(tree, head("dGhlIHNhbXBsZQ=="));
+}

@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     case::{Answer, Then, base64},
     http1::{Conn, End, Framing, Head, elapsed_ms},
+    websocket::{self, Side},
 };
 
 /// A caller must have sent its body within this time.
@@ -160,6 +161,7 @@ async fn serve(mut conn: Conn, shared: &Shared) {
             continue;
         }
         let epoch = shared.epoch.subscribe();
+        let accept = websocket::accept(&head);
         let (answer, note) = {
             let mut state = shared.state();
             let answer = state.answers.pop_front();
@@ -169,6 +171,9 @@ async fn serve(mut conn: Conn, shared: &Shared) {
             (answer, Note { shared, case: state.case, index: state.calls.len() - 1 })
         };
         let answer = answer.unwrap_or_else(unexpected);
+        if let (Some(texts), Some(accept)) = (&answer.websocket, accept) {
+            return converse(&mut conn, &accept, texts, answer.then, note).await;
+        }
         if !complete || !give(&mut conn, &answer, epoch, Some(note)).await {
             return;
         }
@@ -220,6 +225,20 @@ async fn give(conn: &mut Conn, answer: &Answer, mut epoch: watch::Receiver<u64>,
     }
     over(false);
     answer.then == Then::End
+}
+
+/// Accepts the WebSocket and says its texts; what is heard becomes the call's body.
+async fn converse(conn: &mut Conn, accept: &str, texts: &[String], then: Then, note: Note<'_>) {
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
+    );
+    let heard = |heard| note.put(|call| call.body = heard);
+    if conn.write(head.as_bytes()).await.is_ok() {
+        websocket::talk(conn, Side::Provider, texts, then == Then::End, heard).await;
+    }
+    if then == Then::Reset {
+        let _ = conn.stream.set_zero_linger();
+    }
 }
 
 /// Waits. An error: the caller closed meanwhile.

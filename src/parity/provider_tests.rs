@@ -139,3 +139,43 @@ async fn a_slow_reader_gets_everything() {
     assert_eq!((response.body.end, response.body.bytes.len(), calls[0].left), (End::Complete, 40_002, Some(false)));
     assert!(response.body.chunks.len() > 5, "in small pieces");
 }
+
+/// A request that asks for a WebSocket, and what came of it.
+async fn converse(says: &str, answer: &str) -> (Response, Vec<ProviderCall>) {
+    let text = format!(
+        "{{route: r, why: w, expect: passed, request: {{method: GET, path: /socket, websocket: {says}}}, provider: {{answers: [{answer}]}}}}"
+    );
+    let case = parse(std::path::Path::new("r/x.yaml"), &text).unwrap();
+    let provider = Provider::start(0).await.unwrap();
+    provider.script(&case.answers);
+    let response = send(provider.address, &case.requests[0], &Secret::new("sk-m")).await.unwrap();
+    (response, provider.calls())
+}
+
+#[tokio::test]
+async fn a_websocket_is_a_conversation_in_turns() {
+    let long = "x".repeat(70_000);
+    let (response, calls) =
+        converse("['{\"one\": 1}', two]", &format!("{{websocket: [hello, '{{\"a\": 1}}', {long}]}}")).await;
+    assert_eq!((response.status, response.body.end), (101, End::Complete));
+    assert_eq!(response.head.get("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "the RFC's example");
+    let heard: serde_json::Value = serde_json::from_slice(&response.body.bytes).unwrap();
+    assert_eq!(heard, serde_json::json!(["hello", {"a": 1}, long, {"close": 1000, "reason": ""}]));
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].body, br#"[{"one":1},"two"]"#);
+}
+
+#[tokio::test]
+async fn a_websocket_ends_as_scripted_and_only_where_it_was_asked_for() {
+    let (response, _) = converse("[one]", "{websocket: [hello], then: cut}").await;
+    assert_eq!((response.body.end, response.body.bytes.as_slice()), (End::Cut, br#"["hello"]"#.as_slice()));
+    let (response, calls) = converse("[one]", "{status: 403, json: {no: 1}}").await;
+    assert_eq!((response.status, response.body.bytes.as_slice()), (403, br#"{"no":1}"#.as_slice()));
+    assert!(calls[0].body.is_empty());
+    let (response, _) = ask("{websocket: [hello]}").await;
+    assert_eq!((response.status, response.body.bytes.len()), (200, 0), "nobody asked for one");
+    for request in ["method: POST, path: /, websocket: []", "method: GET, path: /, websocket: [], body: x"] {
+        let text = format!("{{route: r, why: w, expect: passed, request: {{{request}}}}}");
+        assert!(parse(std::path::Path::new("r/x.yaml"), &text).is_err(), "{request}");
+    }
+}

@@ -343,6 +343,7 @@ pub fn get(path: &str, key: Key) -> Request {
         json: None,
         body: None,
         body_base64: None,
+        websocket: None,
         connection: None,
     }
 }

@@ -2,15 +2,16 @@
 //! promise has a test. One target, so that it is linked once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../support/browser.rs"]
 mod browser;
 mod browser_works;
 mod child;
 mod corpus;
 mod failures;
 mod gateway;
+mod h2cases;
 mod h2floods;
 mod h2raw;
+mod h2spec;
 mod hostile;
 mod http2;
 mod memory;

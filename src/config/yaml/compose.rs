@@ -37,7 +37,9 @@ struct RawNode {
 
 struct Composer<'a, 'b> {
     parser: Parser<&'b mut &'a [u8]>,
-    tabs: Option<Tabs>,
+    tabs: Option<Tabs<'a>>,
+    /// where the text ends, when its last line end is ours
+    ours: Option<u64>,
     nodes: Vec<RawNode>,
     anchors: HashMap<String, usize>,
 }
@@ -52,11 +54,15 @@ pub fn parse(text: &[u8]) -> Result<Node, YamlError> {
     // Python opens the file in text mode: \r\n and \r are line ends
     let text = if text.contains('\r') { &text.replace("\r\n", "\n").replace('\r', "\n") } else { text };
     check_printable(text)?;
+    // the scanner panics where a block scalar ends with the file: it gets the line end, and the scalar loses it again
+    let ours = text.lines().next_back().is_some_and(|line| !text.ends_with('\n') && !line.trim().is_empty());
+    let text = if ours { &format!("{text}\n") } else { text };
     let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
-    let tabs = text.contains('\t').then(|| Tabs { text: text.chars().collect(), at: 0 });
-    let mut composer = Composer { parser, tabs, nodes: Vec::new(), anchors: HashMap::new() };
+    let tabs = text.contains('\t').then_some(Tabs { text, at: 0 });
+    let ours = ours.then_some(text.len() as u64);
+    let mut composer = Composer { parser, tabs, ours, nodes: Vec::new(), anchors: HashMap::new() };
     // the scanner itself panics on a few malformed texts; a wrong file must not take the edge down
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| composer.document()));
     let Some(root) = read.unwrap_or_else(|_| Err(problem(0, 0, "malformed in a way the scanner cannot name")))? else {
@@ -67,26 +73,26 @@ pub fn parse(text: &[u8]) -> Result<Node, YamlError> {
 }
 
 /// PyYAML's scanner takes a tab only within quoted and block scalars and in comments; libyaml also takes it as a blank.
-struct Tabs {
-    text: Vec<char>,
-    /// up to where the text was looked at
+struct Tabs<'a> {
+    text: &'a str,
+    /// up to where the text was looked at, bytes as in the events' marks
     at: usize,
 }
 
-impl Tabs {
+impl Tabs<'_> {
     fn check(&mut self, event: &Event) -> Result<(), YamlError> {
         let within = matches!(&event.data, EventData::Scalar { style, .. } if *style != ScalarStyle::Plain);
         let (start, end) = (event.start_mark.index as usize, event.end_mark.index as usize);
-        let gap = self.text.get(self.at..if within { start } else { end }).unwrap_or(&[]);
+        let gap = self.text.get(self.at..if within { start } else { end }).unwrap_or("");
         let mut comment = false;
         let mut before = ' ';
-        for c in gap {
-            comment = (comment || *c == '#' && before.is_whitespace()) && *c != '\n';
-            if *c == '\t' && !comment {
+        for c in gap.chars() {
+            comment = (comment || c == '#' && before.is_whitespace()) && c != '\n';
+            if c == '\t' && !comment {
                 let mark = &event.start_mark;
                 return Err(problem(mark.line as u32 + 1, mark.column as u32 + 1, "a tab cannot separate values"));
             }
-            before = *c;
+            before = c;
         }
         self.at = self.at.max(end);
         Ok(())
@@ -114,7 +120,13 @@ fn problem(line: u32, column: u32, problem: impl Into<String>) -> YamlError {
 impl Composer<'_, '_> {
     fn next(&mut self) -> Result<(EventData, u32, u32), YamlError> {
         match self.parser.parse() {
-            Ok(event) => {
+            Ok(mut event) => {
+                if let EventData::Scalar { style: ScalarStyle::Literal | ScalarStyle::Folded, value, .. } =
+                    &mut event.data
+                    && self.ours == Some(event.end_mark.index)
+                {
+                    value.truncate(value.strip_suffix('\n').unwrap_or(value).len());
+                }
                 if let Some(tabs) = &mut self.tabs {
                     tabs.check(&event)?;
                 }

@@ -1,6 +1,7 @@
 //! PyYAML's implicit resolver and scalar constructors (yaml/resolver.py, yaml/constructor.py), by hand: no regex
 //! engine is needed for these few patterns. Pure.
 use super::Value;
+use crate::base64::decode_bytes;
 
 /// The YAML 1.1 tags a plain scalar can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,7 +261,9 @@ pub(super) fn construct(tag: Tag, text: &str) -> Result<Value, &'static str> {
             .and_then(|stamp| stamp.python_str())
             .map(Value::Time)
             .ok_or("not a possible date or time"),
-        Tag::Binary => base64(text).map(Value::Bytes).ok_or("not base64"),
+        Tag::Binary => {
+            Some(text).filter(|text| text.is_ascii()).and_then(decode_bytes).map(Value::Bytes).ok_or("not base64")
+        }
         Tag::Merge => Err("`<<` has a meaning only as a key; quote it"),
         Tag::Equals => Err("a plain `=` cannot be loaded; quote it"),
     }
@@ -335,38 +338,4 @@ fn float_of(text: &str) -> Option<f64> {
         }
         _ => sign * body.trim().parse::<f64>().ok()?,
     })
-}
-
-/// Python's `base64.decodebytes`: characters outside the alphabet are skipped, padding is required.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    let mut padding = 0;
-    for byte in text.bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => {
-                padding += 1;
-                continue;
-            }
-            _ => continue,
-        };
-        bits = (bits << 6) | u32::from(value);
-        count += 1;
-        if count.is_multiple_of(4) {
-            out.extend_from_slice(&bits.to_be_bytes()[1..]);
-            bits = 0;
-        }
-    }
-    match (count % 4, padding) {
-        (0, _) => {}
-        (2, 2..) => out.push((bits >> 4) as u8),
-        (3, 1..) => out.extend_from_slice(&((bits >> 2) as u16).to_be_bytes()),
-        _ => return None,
-    }
-    Some(out)
 }

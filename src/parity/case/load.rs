@@ -68,9 +68,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         list.iter().try_for_each(|request| check(key, request)).map_err(invalid)?;
     }
     for (i, answer) in parsed.provider.answers.iter().enumerate() {
-        let bodies = [answer.json.is_some(), answer.body.is_some(), answer.body_base64.is_some(), answer.sse.is_some()];
+        let bodies = [
+            answer.json.is_some(),
+            answer.body.is_some(),
+            answer.body_base64.is_some(),
+            answer.sse.is_some(),
+            answer.websocket.is_some(),
+        ];
         if bodies.iter().filter(|given| **given).count() > 1 {
-            return Err(invalid(format!("provider.answers[{i}]: give one of json, body, body_base64, sse")));
+            return Err(invalid(format!("provider.answers[{i}]: give one of json, body, body_base64, sse, websocket")));
         }
         if let Some(text) = &answer.body_base64 {
             base64(text).ok_or_else(|| invalid(format!("provider.answers[{i}].body_base64: not base64")))?;
@@ -118,6 +124,9 @@ fn check(key: &str, request: &Request) -> Result<(), String> {
     }
     if let Some(text) = &request.body_base64 {
         base64(text).ok_or_else(|| format!("{key}.body_base64: not base64"))?;
+    }
+    if request.websocket.is_some() && (request.method != "GET" || bodies.contains(&true)) {
+        return Err(format!("{key}.websocket: only for a GET without a body"));
     }
     if !request.path.starts_with('/') && request.path != "*" {
         return Err(format!("{key}.path: {:?} does not start with /", request.path));

@@ -7,10 +7,11 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::redact::{Redactor, Rules, is_credential};
 use crate::{
+    base64,
     capture::{End, Exchange, Headers, Part, Served, Taken},
     edge::decide::UNLISTED,
     manifest::decide::OTHER,
-    parity::{base64, case},
+    parity::case,
     secret::Secret,
 };
 

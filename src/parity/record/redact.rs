@@ -258,7 +258,7 @@ fn variants(secret: &str) -> Vec<Secret> {
         let escaped = |byte: u8| if lower { format!("%{byte:02x}") } else { format!("%{byte:02X}") };
         secret.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { escaped(byte) }).collect()
     };
-    let base64 = crate::parity::base64::encode(secret.as_bytes());
+    let base64 = crate::base64::encode(secret.as_bytes());
     let base64 = base64.trim_end_matches('=').to_owned();
     [json, url(false), url(true), base64].into_iter().filter(|found| found != secret).map(Secret::new).collect()
 }

@@ -10,10 +10,12 @@ use super::{
     group::{Group, group},
     plot::{Scale, Side, shown},
 };
-use crate::parity::{
+use crate::{
     base64::encode,
-    diff::{Difference, Kind},
-    verdict::{CaseResult, Judged, Outcome},
+    parity::{
+        diff::{Difference, Kind},
+        verdict::{CaseResult, Judged, Outcome},
+    },
 };
 
 const STYLE: &str = include_str!("page.css");

@@ -1,8 +1,6 @@
-//! A headless Chromium for tests of pages, driven over its DevTools pipe. Shared by test targets with `#[path]`.
+//! A headless Chromium for tests of pages, driven over its DevTools pipe.
 //! Each [`Browser`] has its own empty profile, asks for nothing but what the page asks for, and ends with its value.
 //! It must never reach the network: tests open `file://` or loopback addresses.
-#![allow(dead_code, unreachable_pub)] // not every target uses all of it
-
 use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, Write},
@@ -33,7 +31,7 @@ const FLAGS: [&str; 12] = [
 ];
 
 /// The browser's binary: `CHROMIUM`, or the first of the usual names on `PATH`.
-pub fn chromium() -> PathBuf {
+pub(crate) fn chromium() -> PathBuf {
     if let Some(named) = std::env::var_os("CHROMIUM") {
         return named.into();
     }
@@ -45,7 +43,7 @@ pub fn chromium() -> PathBuf {
 }
 
 /// One page in a browser of its own.
-pub struct Browser {
+pub(crate) struct Browser {
     child: Child,
     input: Option<ChildStdin>,
     messages: Receiver<Value>,
@@ -58,7 +56,7 @@ pub struct Browser {
 
 impl Browser {
     /// Starts one and attaches to its page.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let profile = std::env::temp_dir().join(format!("litellm-rust-browser-{}-{count}", std::process::id()));
@@ -97,7 +95,7 @@ impl Browser {
     }
 
     /// One DevTools command and its result.
-    pub fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let mut message = json!({"id": self.next, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -126,20 +124,15 @@ impl Browser {
     }
 
     /// The window in CSS pixels and the reader's preferred colours.
-    pub fn view(&mut self, width: u32, height: u32, dark: bool) {
+    pub(crate) fn view(&mut self, width: u32, height: u32, dark: bool) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.call("Emulation.setDeviceMetricsOverride", metrics);
         let scheme = json!({"name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" }});
         self.call("Emulation.setEmulatedMedia", json!({"features": [scheme]}));
     }
 
-    /// Headers that every request carries from now on: `{"authorization": "..."}`.
-    pub fn headers(&mut self, headers: Value) {
-        self.call("Network.setExtraHTTPHeaders", json!({ "headers": headers }));
-    }
-
     /// Opens an address and waits until it is loaded.
-    pub fn open(&mut self, url: &str) {
+    pub(crate) fn open(&mut self, url: &str) {
         self.events.clear();
         let opened = self.call("Page.navigate", json!({ "url": url }));
         assert!(opened.get("errorText").is_none(), "{url}: {opened}");
@@ -149,12 +142,12 @@ impl Browser {
     }
 
     /// As [`Browser::open`], for a file.
-    pub fn open_file(&mut self, file: &Path) {
+    pub(crate) fn open_file(&mut self, file: &Path) {
         self.open(&format!("file://{}", file.canonicalize().unwrap().display()));
     }
 
     /// The value of a script's last expression; a promise is waited for.
-    pub fn eval(&mut self, script: &str) -> Value {
+    pub(crate) fn eval(&mut self, script: &str) -> Value {
         let params = json!({"expression": script, "returnByValue": true, "awaitPromise": true});
         let result = self.call("Runtime.evaluate", params);
         assert!(result.get("exceptionDetails").is_none(), "{script}: {result}");
@@ -162,7 +155,7 @@ impl Browser {
     }
 
     /// Presses a key: `Tab`, `Enter`, ...
-    pub fn press(&mut self, key: &str) {
+    pub(crate) fn press(&mut self, key: &str) {
         let (code, text) = match key {
             "Tab" => (9, None),
             "Enter" => (13, Some("\r")),
@@ -178,20 +171,20 @@ impl Browser {
     }
 
     /// Writes the whole page as PNG.
-    pub fn screenshot(&mut self, file: &Path) {
+    pub(crate) fn screenshot(&mut self, file: &Path) {
         let shot = self.call("Page.captureScreenshot", json!({"captureBeyondViewport": true}));
-        let bytes = litellm_rust::parity::case::base64(shot["data"].as_str().unwrap()).unwrap();
+        let bytes = litellm_rust::base64::decode(shot["data"].as_str().unwrap()).unwrap();
         std::fs::write(file, bytes).unwrap();
     }
 
     /// Every address asked for since [`Browser::open`], the page's own first.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         let sent = self.events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
         sent.filter_map(|event| event["params"]["request"]["url"].as_str().map(str::to_owned)).collect()
     }
 
     /// What went wrong since [`Browser::open`]: exceptions, console errors, refused or failed loads.
-    pub fn problems(&self) -> Vec<String> {
+    pub(crate) fn problems(&self) -> Vec<String> {
         let is_problem = |event: &&Value| match event["method"].as_str().unwrap_or_default() {
             "Runtime.exceptionThrown" | "Network.loadingFailed" => true,
             "Log.entryAdded" => event["params"]["entry"]["level"] == "error",
