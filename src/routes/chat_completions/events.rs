@@ -110,6 +110,7 @@ impl ChatEvents {
                 Some(Err(_)) => return self.cut(out),
             };
             self.events.push(&part);
+            out.reserve(part.len() + 256); // most events are about as long as they were
         }
     }
 
