@@ -6,4 +6,4 @@ mod special;
 mod write;
 
 pub use scan::{Kind, MAX_DEPTH, NotJson, Object, Raw};
-pub use write::{ObjectWriter, push_number, push_padded, push_string};
+pub use write::{ObjectWriter, plain_float, push_number, push_padded, push_string};

@@ -60,6 +60,19 @@ pub fn push_padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
     out.extend_from_slice(buffer.get(buffer.len() - used..).unwrap_or_default());
 }
 
+/// The float as its shortest digits without exponent (`0.0001475`, `12.0`). `None` outside of 1e-4 to 1e16, but for zero:
+/// Rust, Python and JSON write those differently.
+pub fn plain_float(value: f64, buffer: &mut [u8; 32]) -> Option<&str> {
+    if value != 0.0 && !(1e-4..1e16).contains(&value.abs()) {
+        return None;
+    }
+    let mut rest = buffer.as_mut_slice();
+    serde_json::to_writer(&mut rest, &value).ok()?;
+    let used = 32 - rest.len();
+    let text = std::str::from_utf8(buffer.get(..used)?).ok()?;
+    (text.contains('.') && !text.contains('e')).then_some(text)
+}
+
 /// Appends a JSON string: compact, non-ASCII raw, as orjson writes it.
 pub fn push_string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
@@ -108,6 +121,18 @@ mod tests {
             let mut out = Vec::new();
             push_padded(&mut out, value, 6);
             assert_eq!(String::from_utf8(out).unwrap(), format!("{value:06}"));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn floats(value in proptest::num::f64::ANY, factor in -5i32..18) {
+            for value in [value, 0.0, -0.0, (value.to_bits() >> 12) as f64 / (1u64 << 52) as f64 * 10f64.powi(factor)] {
+                let plain = value == 0.0 || (1e-4..1e16).contains(&value.abs());
+                let plain = plain.then(|| format!("{value:?}"));
+                let mut buffer = [0; 32];
+                proptest::prop_assert_eq!(plain_float(value, &mut buffer), plain.as_deref());
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod chat_completions;
 pub mod decline;
 pub mod doc;
+pub mod header_list;
 pub mod health;
 pub mod litellm_headers;
 pub mod messages;
@@ -13,6 +14,7 @@ pub mod native;
 pub mod table;
 
 pub use decline::Decline;
+pub use header_list::HeaderList;
 pub use native::{
     Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy, Services,
 };

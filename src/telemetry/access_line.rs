@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::LogFormat;
-use crate::json::{push_number, push_padded};
+use crate::json::{plain_float, push_number, push_padded};
 
 /// A field's value; one that is not known is not written.
 pub(super) enum Field<'a> {
@@ -30,7 +30,10 @@ pub(super) fn write<'a>(
                 out.push(b'=');
                 match &value {
                     Field::Text(text) => debug(out, text),
-                    Field::Float(number) => put(out, format_args!("{number:?}")),
+                    Field::Float(number) => match plain_float(*number, &mut [0; 32]) {
+                        Some(text) => out.extend_from_slice(text.as_bytes()),
+                        None => put(out, format_args!("{number:?}")),
+                    },
                     other => plain(out, other),
                 }
             }

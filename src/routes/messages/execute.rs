@@ -238,12 +238,12 @@ async fn stream(call: Call, admitted: Admitted, answer: upstream::Response, cloc
             Reply { status: StatusCode::OK, headers, body: ReplyBody::Stream(Box::new(relay)), log }
         }
         First::Failed(failure) => {
-            headers.push(("content-type".into(), "application/json".into()));
+            headers.push("content-type", "application/json");
             let body = ReplyBody::Full(failure.body(Dialect::Anthropic));
             Reply { status: failure.status, headers, body, log: relay.known() }
         }
         First::Answer(status, body) => {
-            headers.push(("content-type".into(), "application/json".into()));
+            headers.push("content-type", "application/json");
             Reply { status, headers, body: ReplyBody::Full(body.into()), log: relay.known() }
         }
     }
@@ -252,7 +252,7 @@ async fn stream(call: Call, admitted: Admitted, answer: upstream::Response, cloc
 fn refuse(call: &Call, admitted: &Admitted, mut failure: Failure, sent: &Instant) -> Reply {
     let headers = headers::error(call, admitted);
     if call.snapshot.settings.call_id_in_error_body {
-        let id = headers.iter().find(|(name, _)| name == "x-litellm-call-id").map(|(_, id)| id.clone());
+        let id = headers.get("x-litellm-call-id").map(str::to_owned);
         failure.extra.insert("litellm_call_id".into(), id.into());
     }
     if let Some(id) = call.head.header("x-request-id").filter(|id| !id.is_empty()) {
