@@ -11,7 +11,10 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::prices::{self, PriceMap};
+use super::{
+    outgoing::OutgoingHeaders,
+    prices::{self, PriceMap},
+};
 use crate::{routes::Decline, secret::Secret, spend::Pricing};
 
 /// The provider of a deployment, as LiteLLM's `get_llm_provider` infers it.
@@ -77,6 +80,8 @@ pub struct Deployment {
     pub prices: Prices,
     /// calls at a time: LiteLLM refuses more with 429 (utils.py `calculate_max_parallel_requests`: rpm, else tpm / 1000 * 6)
     pub slots: Slots,
+    /// the headers that its calls have in common
+    pub outgoing: OutgoingHeaders,
 }
 
 /// How the price of an answer is found.

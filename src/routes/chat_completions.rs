@@ -9,7 +9,7 @@ mod price;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, Method, header};
 
 use super::{Call, Decline, Execution, Head, NativeRoute};
 use crate::{
@@ -81,7 +81,7 @@ struct Admitted {
     /// the body's `model`
     requested: Option<String>,
     uri: http::Uri,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: HeaderMap,
     timeout: Timeout,
     /// one of the deployment's calls at a time; free when the answer, or its stream, is over or dropped
     _slot: Slot,
@@ -156,7 +156,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         let prepared = request::prepare(&body, deployment)?;
         let timeout = timeout(deployment, &snapshot, prepared.stream);
         Admitted {
-            headers: headers::provider(deployment, &timeout).ok_or(Decline::DeploymentParam)?,
+            headers: headers::provider(deployment, &timeout, prepared.stream).ok_or(Decline::DeploymentParam)?,
             uri: deployment.uri.clone().ok_or(Decline::DeploymentParam)?,
             prepared,
             deployment: Arc::clone(deployment),

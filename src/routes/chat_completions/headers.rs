@@ -54,7 +54,11 @@ const fn fixed(name: &'static str, value: &'static str) -> (HeaderName, HeaderVa
 const STAINLESS_ARCH: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
 
 /// The headers of the provider's request. `None`: a configured value cannot be a header.
-pub(super) fn provider(deployment: &Deployment, timeout: &Timeout) -> Option<Vec<(HeaderName, HeaderValue)>> {
+pub(super) fn provider(deployment: &Deployment, timeout: &Timeout, stream: bool) -> Option<HeaderMap> {
+    deployment.outgoing.get(stream, &timeout.float, || sdk(deployment, timeout).map(HeaderMap::from_iter))
+}
+
+fn sdk(deployment: &Deployment, timeout: &Timeout) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let mut list = Vec::with_capacity(SDK.len() + 6 + deployment.extra_headers.len());
     let key = deployment.api_key.as_ref()?;
     let mut authorization = HeaderValue::from_str(&format!("Bearer {}", key.expose())).ok()?;

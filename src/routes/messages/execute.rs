@@ -56,7 +56,7 @@ async fn send(call: &Call, admitted: &Admitted, body: Bytes) -> Result<Response,
     let request = || Request {
         method: Method::POST,
         uri: admitted.outgoing.uri.clone(),
-        headers: admitted.outgoing.headers.clone(),
+        headers: admitted.outgoing.headers.iter().cloned().collect(),
         body: body.clone(),
         timeout: admitted.timeout,
     };
