@@ -215,7 +215,7 @@ impl Tap {
 }
 
 /// A provider call of the running request; `None` where nothing is captured.
-pub fn exchange(headers: &[(http::HeaderName, http::HeaderValue)], body: &Bytes) -> Option<ExchangeTap> {
+pub fn exchange(headers: &http::HeaderMap, body: &Bytes) -> Option<ExchangeTap> {
     CURRENT
         .try_with(|tap| {
             let headers = headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));

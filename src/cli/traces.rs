@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
-use http::{HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use crate::{
     edge::Hooks,
@@ -117,6 +117,7 @@ fn headers(list: &str) -> Result<Vec<(HeaderName, HeaderValue)>> {
 
 fn post(uri: Uri, headers: Vec<(HeaderName, HeaderValue)>) -> Post {
     let client = Client::new();
+    let headers: HeaderMap = headers.into_iter().collect();
     Box::new(move |body: Bytes| {
         let (client, uri, headers) = (client.clone(), uri.clone(), headers.clone());
         Box::pin(async move {

@@ -193,6 +193,7 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
         declines: declines.0,
         prices: Prices { fixed, ..Prices::default() },
         slots: Slots { limit, ..Slots::default() },
+        outgoing: Default::default(),
     }))
 }
 

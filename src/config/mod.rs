@@ -9,6 +9,7 @@ mod include;
 mod key_names;
 pub mod keys;
 mod load;
+mod outgoing;
 mod prices;
 mod provider;
 mod provider_table;

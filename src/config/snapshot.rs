@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Coordination,
+    outgoing::OutgoingHeaders,
     prices::{self, PriceMap},
 };
 use crate::{routes::Decline, secret::Secret, spend::Pricing};
@@ -84,6 +85,8 @@ pub struct Deployment {
     pub prices: Prices,
     /// calls at a time: LiteLLM refuses more with 429 (utils.py `calculate_max_parallel_requests`: rpm, else tpm / 1000 * 6)
     pub slots: Slots,
+    /// the headers that its calls have in common
+    pub outgoing: OutgoingHeaders,
 }
 
 /// How the price of an answer is found.

@@ -1,6 +1,6 @@
 //! `/edge/*`: what the edge says about itself. Never goes to Python. `live`, `ready` and the empty status page are open,
 //! everything else needs the master key.
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -36,10 +36,7 @@ pub fn is_ours(path: &str) -> bool {
 
 /// A JSON answer.
 pub fn json_reply(status: StatusCode, body: &serde_json::Value) -> Reply {
-    let headers = vec![
-        (Cow::Borrowed("content-type"), "application/json".to_owned()),
-        (Cow::Borrowed("cache-control"), "no-store".to_owned()),
-    ];
+    let headers = [("content-type", "application/json"), ("cache-control", "no-store")].into();
     Reply { status, headers, body: ReplyBody::Full(Bytes::from(body.to_string())), log: CallLog::default() }
 }
 

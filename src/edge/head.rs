@@ -6,11 +6,10 @@
 //! answer's that its own list does not have too.
 use std::{borrow::Cow, cell::RefCell, collections::VecDeque};
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 
-/// All headers of an answer in their order, but for date and connection: those are Pingora's.
-pub(super) type Fields = Vec<(Cow<'static, str>, Cow<'static, str>)>;
+use crate::routes::HeaderList;
 
 /// Heads that a thread keeps, and the largest of them.
 const KEPT: usize = 8;
@@ -18,7 +17,8 @@ const KEPT_FIELDS: usize = 64;
 const KEPT_BYTES: usize = 8 << 10;
 
 struct Kept {
-    fields: Fields,
+    fields: HeaderList,
+    /// with the two headers that are Pingora's: it puts its values in the place of these, and the copy needs not grow
     head: ResponseHeader,
 }
 
@@ -26,32 +26,44 @@ thread_local! {
     static LAST: RefCell<VecDeque<Kept>> = const { RefCell::new(VecDeque::new()) };
 }
 
-pub(super) fn head(status: StatusCode, fields: Fields) -> pingora::Result<Box<ResponseHeader>> {
+/// `fields`: all headers of an answer in their order, but for date and connection, which are Pingora's.
+pub(super) fn head(status: StatusCode, fields: HeaderList) -> pingora::Result<Box<ResponseHeader>> {
     LAST.with_borrow_mut(|kept| {
         let alike = kept.iter().find(|kept| kept.head.status == status && same_names(&kept.fields, &fields));
         if let Some(head) = alike.and_then(|kept| kept.with(&fields)) {
             return Ok(head);
         }
         let (head, whole) = build(status, &fields)?;
-        // one value a name, or a copy could not be given others
-        if whole && head.headers.keys_len() == fields.len() && small(&fields) {
-            kept.truncate(KEPT - 1);
-            kept.push_front(Kept { fields, head: head.clone() });
+        if whole && small(&fields) {
+            keep(kept, fields, &head)?;
         }
         Ok(Box::new(head))
     })
 }
 
+fn keep(kept: &mut VecDeque<Kept>, fields: HeaderList, head: &ResponseHeader) -> pingora::Result<()> {
+    let mut head = head.clone();
+    for name in [header::DATE, header::CONNECTION] {
+        head.insert_header(name, HeaderValue::from_static(""))?;
+    }
+    // one value a name, or a copy could not be given others
+    if head.headers.keys_len() == fields.len() + 2 {
+        kept.truncate(KEPT - 1);
+        kept.push_front(Kept { fields, head });
+    }
+    Ok(())
+}
+
 impl Kept {
     /// A copy with these values. `None` where HTTP cannot carry one.
-    fn with(&self, fields: &Fields) -> Option<Box<ResponseHeader>> {
+    fn with(&self, fields: &HeaderList) -> Option<Box<ResponseHeader>> {
         let mut head = Box::new(self.head.clone());
-        for ((name, value), (_, kept)) in fields.iter().zip(&self.fields) {
+        for (at, ((_, value), (_, kept))) in fields.iter().zip(self.fields.iter()).enumerate() {
             if value != kept {
                 let value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
-                match name {
-                    Cow::Borrowed(name) => head.insert_header(*name, value).ok()?,
-                    Cow::Owned(name) => head.insert_header(name.clone(), value).ok()?,
+                match fields.name(at)? {
+                    Cow::Borrowed(name) => head.insert_header(name, value).ok()?,
+                    Cow::Owned(name) => head.insert_header(name, value).ok()?,
                 }
             }
         }
@@ -60,13 +72,14 @@ impl Kept {
 }
 
 /// False: a header was left out.
-fn build(status: StatusCode, fields: &Fields) -> pingora::Result<(ResponseHeader, bool)> {
+fn build(status: StatusCode, fields: &HeaderList) -> pingora::Result<(ResponseHeader, bool)> {
     let mut head = ResponseHeader::build(status, Some(fields.len() + 2))?; // two more are Pingora's
     let mut whole = true;
-    for (name, value) in fields {
-        let added = HeaderValue::from_bytes(value.as_bytes()).is_ok_and(|value| match name {
-            Cow::Borrowed(name) => head.append_header(*name, value).is_ok(),
-            Cow::Owned(name) => head.append_header(name.clone(), value).is_ok(),
+    for (at, (_, value)) in fields.iter().enumerate() {
+        let added = HeaderValue::from_bytes(value.as_bytes()).is_ok_and(|value| match fields.name(at) {
+            Some(Cow::Borrowed(name)) => head.append_header(name, value).is_ok(),
+            Some(Cow::Owned(name)) => head.append_header(name, value).is_ok(),
+            None => false,
         });
         if !added {
             // a provider's header that HTTP cannot carry; its value stays out of the log
@@ -77,13 +90,12 @@ fn build(status: StatusCode, fields: &Fields) -> pingora::Result<(ResponseHeader
     Ok((head, whole))
 }
 
-fn same_names(left: &Fields, right: &Fields) -> bool {
-    left.len() == right.len() && left.iter().zip(right).all(|((left, _), (right, _))| left == right)
+fn same_names(left: &HeaderList, right: &HeaderList) -> bool {
+    left.len() == right.len() && left.iter().zip(right.iter()).all(|((left, _), (right, _))| left == right)
 }
 
-fn small(fields: &Fields) -> bool {
-    let bytes = fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    fields.len() <= KEPT_FIELDS && bytes <= KEPT_BYTES
+fn small(fields: &HeaderList) -> bool {
+    fields.len() <= KEPT_FIELDS && fields.text_len() <= KEPT_BYTES
 }
 
 #[cfg(test)]
@@ -95,16 +107,22 @@ mod tests {
     type List<'a> = &'a [(&'static str, &'a str)];
 
     fn wire(status: u16, list: List<'_>) -> String {
-        let owned = |at: usize, name: &'static str| match at % 2 {
-            0 => Cow::Borrowed(name),
-            _ => Cow::Owned(name.to_owned()),
-        };
-        let fields = list.iter().enumerate().map(|(at, (name, value))| (owned(at, name), value.to_string().into()));
-        let head = head(StatusCode::from_u16(status).unwrap(), fields.collect()).unwrap();
+        let mut fields = HeaderList::default();
+        for (at, (name, value)) in list.iter().enumerate() {
+            match at % 2 {
+                0 => fields.push(name, value),
+                _ => fields.push_made(name, "", value),
+            }
+        }
+        let mut head = head(StatusCode::from_u16(status).unwrap(), fields).unwrap();
         assert_eq!(head.status.as_u16(), status);
+        // as Pingora does
+        head.insert_header(header::DATE, "now").unwrap();
+        head.insert_header(header::CONNECTION, "close").unwrap();
         let mut wire = BytesMut::new();
         head.header_to_h1_wire(&mut wire);
-        String::from_utf8(wire.to_vec()).unwrap()
+        let wire = String::from_utf8(wire.to_vec()).unwrap();
+        wire.strip_suffix("Date: now\r\nConnection: close\r\n").unwrap().to_owned()
     }
 
     fn plain(list: List<'_>) -> String {
@@ -151,11 +169,11 @@ mod tests {
     #[test]
     fn a_thread_keeps_few_and_small_heads() {
         for length in 0..40 {
-            let names = (0..length).map(|at| (Cow::Owned(format!("x-{at}")), Cow::Borrowed("1"))).collect();
-            head(StatusCode::OK, names).unwrap();
+            let mut fields = HeaderList::default();
+            (0..length).for_each(|at| fields.push_made("x-", &at.to_string(), "1"));
+            head(StatusCode::OK, fields).unwrap();
         }
-        let large = Cow::Owned("x".repeat(KEPT_BYTES));
-        head(StatusCode::OK, vec![("x-large".into(), large)]).unwrap();
+        head(StatusCode::OK, [("x-large", &*"x".repeat(KEPT_BYTES + 1))].into()).unwrap();
         LAST.with_borrow(|kept| {
             assert_eq!(kept.len(), KEPT);
             assert!(kept.iter().all(|kept| kept.fields.len() >= 32 && small(&kept.fields)));

@@ -65,7 +65,7 @@ pub(super) async fn write(
 ) -> pingora::Result<()> {
     ctx.record.call = reply.log;
     if let Some(tap) = &ctx.tap {
-        let headers = reply.headers.iter().map(|(name, value)| (name.to_string(), value.clone().into_bytes()));
+        let headers = reply.headers.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
         tap.answer_head(reply.status, headers.collect());
         if let ReplyBody::Full(body) = &reply.body {
             tap.answer(body);

@@ -1,6 +1,6 @@
 //! `GET /edge`: the status page. One HTML document without a single external asset and without any data: it asks for
 //! the master key and reads `/edge/status` with it, so it is served to everybody. It must never hold data itself.
-use std::{borrow::Cow, sync::LazyLock};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     base64,
-    routes::{CallLog, Reply, ReplyBody},
+    routes::{CallLog, HeaderList, Reply, ReplyBody},
 };
 
 const HTML: &str = include_str!("page/status.html");
@@ -39,7 +39,7 @@ pub(super) fn reply() -> Reply {
         ("cross-origin-opener-policy", "same-origin"),
         ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
     ];
-    let headers = headers.into_iter().map(|(name, value)| (Cow::Borrowed(name), value.to_owned())).collect();
+    let headers = HeaderList::from(headers);
     Reply { status: StatusCode::OK, headers, body: ReplyBody::Full(html.clone()), log: CallLog::default() }
 }
 

@@ -1,16 +1,16 @@
 //! Writes answers the edge makes itself: native replies, `/edge/*`, and refusals. The only place where framing,
 //! compression and LiteLLM's closing headers are added.
-use std::{borrow::Cow, io::Write};
+use std::io::Write;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 
-use super::head::{self, Fields};
+use super::head;
 use crate::{
     error::{Dialect, Failure, anthropic_type},
     faults::fault,
-    routes::{CallLog, Reply, ReplyBody},
+    routes::{CallLog, HeaderList, Reply, ReplyBody},
     telemetry::access_log::Side,
 };
 
@@ -36,48 +36,39 @@ pub(super) enum Framing {
 /// The answer's head in full; date and connection are Pingora's.
 pub(super) fn head(
     status: StatusCode,
-    headers: Vec<(Cow<'static, str>, String)>,
+    mut headers: HeaderList,
     framing: Framing,
     vary: &'static str,
     gzip: bool,
     side: Side,
 ) -> pingora::Result<Box<ResponseHeader>> {
-    let mut fields = Fields::with_capacity(headers.len() + CLOSING.len() + 4);
-    let mut fixed = |name: &'static str, value: Cow<'static, str>| fields.push((name.into(), value));
     match framing {
-        Framing::Length(length) => fixed("content-length", length.to_string().into()),
-        Framing::Chunked => fixed("transfer-encoding", "chunked".into()),
+        Framing::Length(length) => headers.push_first("content-length", &length.to_string()),
+        Framing::Chunked => headers.push_first("transfer-encoding", "chunked"),
     }
-    fields.extend(headers.into_iter().map(|(name, value)| (name, Cow::Owned(value))));
-    let mut fixed = |name: &'static str, value: &'static str| fields.push((name.into(), value.into()));
     if gzip {
-        fixed("content-encoding", "gzip");
+        headers.push("content-encoding", "gzip");
     }
-    fixed("vary", vary);
-    CLOSING.iter().for_each(|(name, value)| fixed(name, value));
-    fixed(super::passthrough::EDGE_HEADER, side.as_str());
-    head::head(status, fields)
+    headers.push("vary", vary);
+    CLOSING.iter().for_each(|(name, value)| headers.push(name, value));
+    headers.push(super::passthrough::EDGE_HEADER, side.as_str());
+    head::head(status, headers)
 }
 
 /// Writes a complete answer.
 pub(super) async fn full(
     session: &mut Session,
     status: StatusCode,
-    headers: Vec<(Cow<'static, str>, String)>,
+    headers: HeaderList,
     body: Bytes,
     side: Side,
 ) -> pingora::Result<()> {
-    let has = |name: &str| headers.iter().any(|(found, _)| found == name);
-    let transformable = || {
-        !headers
-            .iter()
-            .any(|(name, value)| name == "cache-control" && value.to_ascii_lowercase().contains("no-transform"))
+    let as_it_is = |(name, value): (&str, &str)| match name {
+        "content-encoding" | "etag" => true,
+        "cache-control" => value.to_ascii_lowercase().contains("no-transform"),
+        _ => false,
     };
-    let negotiable = body.len() >= GZIP_FROM
-        && status != StatusCode::PARTIAL_CONTENT
-        && !has("content-encoding")
-        && !has("etag")
-        && transformable();
+    let negotiable = body.len() >= GZIP_FROM && status != StatusCode::PARTIAL_CONTENT && !headers.iter().any(as_it_is);
     let gzip = negotiable && !fault!(NotCompressed) && accepts_gzip(&session.req_header().headers);
     let body = if gzip { compress(body).await? } else { body };
     let vary = if negotiable { "Origin, Accept-Encoding" } else { "Origin" };
@@ -89,9 +80,9 @@ pub(super) async fn full(
 
 /// The answer to a failure of the edge itself, in the caller's dialect.
 pub(super) fn failure(failure: &Failure, dialect: Dialect) -> Reply {
-    let mut headers = vec![(Cow::Borrowed("content-type"), "application/json".to_owned())];
+    let mut headers = HeaderList::from([("content-type", "application/json")]);
     if let Some(seconds) = failure.retry_after {
-        headers.push((Cow::Borrowed("retry-after"), seconds.to_string()));
+        headers.push("retry-after", &seconds.to_string());
     }
     let body = match dialect {
         Dialect::OpenAi => failure.body(dialect),

@@ -2,7 +2,8 @@
 //! Nothing here builds a tree. It accepts exactly what both orjson and a provider would read alike: duplicate keys
 //! are reported, lone surrogates, NaN, and nesting over [`MAX_DEPTH`] are refused, so that the caller can decline.
 mod scan;
+mod special;
 mod write;
 
 pub use scan::{Kind, MAX_DEPTH, NotJson, Object, Raw};
-pub use write::{ObjectWriter, push_string};
+pub use write::{ObjectWriter, plain_float, push_number, push_padded, push_string};

@@ -1,6 +1,8 @@
 //! The scanner: finds the members of an object and the elements of an array without reading what is inside.
 use std::borrow::Cow;
 
+use super::special::special;
+
 /// Nesting deeper than this is not read natively (orjson's own bound is 1024; nobody sends that).
 pub const MAX_DEPTH: usize = 128;
 
@@ -157,7 +159,11 @@ impl<'a> Object<'a> {
     fn read<const CHECK: bool>(scan: &mut Scan<'_, CHECK>, depth: usize, text: &'a str) -> Result<Self, NotJson> {
         let mut members = Vec::with_capacity(8);
         scan.members(depth, |key, value| {
-            members.push((Raw(text.get(key)?).as_str()?, Raw(text.get(value)?)));
+            let name = match key.escaped {
+                false => Cow::Borrowed(text.get(key.span.start + 1..key.span.end - 1)?),
+                true => Raw(text.get(key.span)?).as_str()?,
+            };
+            members.push((name, Raw(text.get(value)?)));
             Some(())
         })?;
         Ok(Self { members })
@@ -209,6 +215,12 @@ impl<'a> Object<'a> {
 }
 
 type Span = std::ops::Range<usize>;
+
+/// A member's name with its quotes.
+struct Key {
+    span: Span,
+    escaped: bool,
+}
 
 /// `CHECK`: validate; otherwise the text is known to be valid and is only skipped over.
 struct Scan<'a, const CHECK: bool> {
@@ -263,7 +275,7 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
         Ok(start..self.at)
     }
 
-    fn members(&mut self, depth: usize, mut found: impl FnMut(Span, Span) -> Option<()>) -> Result<(), NotJson> {
+    fn members(&mut self, depth: usize, mut found: impl FnMut(Key, Span) -> Option<()>) -> Result<(), NotJson> {
         if depth >= MAX_DEPTH {
             return Err(NotJson);
         }
@@ -274,9 +286,7 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
             return Ok(());
         }
         loop {
-            let start = self.at;
-            self.string()?;
-            let key = start..self.at;
+            let key = self.key()?;
             self.space();
             self.expect(b':')?;
             self.space();
@@ -373,8 +383,35 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
         if self.at == start { Err(NotJson) } else { Ok(()) }
     }
 
+    fn key(&mut self) -> Result<Key, NotJson> {
+        let start = self.at;
+        self.expect(b'"')?;
+        self.plain();
+        let escaped = self.peek() != Some(b'"');
+        if escaped {
+            self.rest_of_string()?
+        } else {
+            self.at += 1
+        }
+        Ok(Key { span: start..self.at, escaped })
+    }
+
     fn string(&mut self) -> Result<(), NotJson> {
         self.expect(b'"')?;
+        if !CHECK && !self.is_short() {
+            return self.skip();
+        }
+        self.rest_of_string()
+    }
+
+    /// Whether the next 16 bytes have something else than plain ones: most often the string's end.
+    fn is_short(&self) -> bool {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        rest.first_chunk::<8>().is_none_or(|chunk| special(chunk) != 0)
+            || rest.get(8..).and_then(|rest| rest.first_chunk::<8>()).is_none_or(|chunk| special(chunk) != 0)
+    }
+
+    fn rest_of_string(&mut self) -> Result<(), NotJson> {
         loop {
             self.plain();
             match self.peek() {
@@ -389,18 +426,28 @@ impl<const CHECK: bool> Scan<'_, CHECK> {
         }
     }
 
+    /// Over the rest of a string that is known to be valid: up to the first quote without a backslash of its own.
+    fn skip(&mut self) -> Result<(), NotJson> {
+        let mut rest = self.bytes.get(self.at..).unwrap_or_default();
+        loop {
+            let quote = memchr::memchr(b'"', rest).ok_or(NotJson)?;
+            self.at += quote + 1;
+            // the quote before this one is no backslash, so nothing is counted twice
+            let before = rest.get(..quote).unwrap_or_default().iter();
+            if before.rev().take_while(|byte| **byte == b'\\').count() % 2 == 0 {
+                return Ok(());
+            }
+            rest = rest.get(quote + 1..).unwrap_or_default();
+        }
+    }
+
     /// Moves to the next quote, backslash or control byte, eight bytes at a time.
     fn plain(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        let zero_in = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-        while let Some(chunk) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let word = u64::from_le_bytes(*chunk);
-            let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-            let hit = zero_in(word ^ (ONES * u64::from(b'"'))) | zero_in(word ^ (ONES * u64::from(b'\\'))) | control;
-            if hit != 0 {
-                // borrows can only set bits above the first true hit, so the lowest one is exact
-                self.at += hit.trailing_zeros() as usize / 8;
+        let (chunks, _) = self.bytes.get(self.at..).unwrap_or_default().as_chunks::<8>();
+        for chunk in chunks {
+            let found = special(chunk);
+            if found != 0 {
+                self.at += found.trailing_zeros() as usize / 8;
                 return;
             }
             self.at += 8;

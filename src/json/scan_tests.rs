@@ -92,6 +92,14 @@ proptest! {
     }
 
     #[test]
+    fn strings_end_at_their_own_quote(contents in prop::collection::vec(r#"[\\"a\n]{0,20}"#, 0..6)) {
+        let text = serde_json::to_string(&contents).unwrap();
+        let elements = Raw::parse(text.as_bytes()).unwrap().array().unwrap();
+        let read: Vec<_> = elements.into_iter().map(|element| element.as_str().unwrap().into_owned()).collect();
+        prop_assert_eq!(read, contents);
+    }
+
+    #[test]
     fn strings_of_any_content(content in ".{0,60}") {
         let text = serde_json::to_string(&content).unwrap();
         let raw = Raw::parse(text.as_bytes()).unwrap();

@@ -40,10 +40,48 @@ impl ObjectWriter {
     }
 }
 
+/// Appends the decimal digits of a whole number.
+pub fn push_number(out: &mut Vec<u8>, value: u64) {
+    push_padded(out, value, 1);
+}
+
+/// As [`push_number`], at least `width` digits (20 at most).
+pub fn push_padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
+    let mut buffer = [b'0'; 20];
+    let mut used = 0;
+    for slot in buffer.iter_mut().rev() {
+        if value == 0 && used >= width {
+            break;
+        }
+        *slot = b'0' + (value % 10) as u8;
+        value /= 10;
+        used += 1;
+    }
+    out.extend_from_slice(buffer.get(buffer.len() - used..).unwrap_or_default());
+}
+
+/// The float as its shortest digits without exponent (`0.0001475`, `12.0`). `None` outside of 1e-4 to 1e14, but for zero:
+/// Rust, Python and JSON write some of those differently.
+pub fn plain_float(value: f64, buffer: &mut [u8; 32]) -> Option<&str> {
+    if value != 0.0 && !(1e-4..1e14).contains(&value.abs()) {
+        return None;
+    }
+    let mut rest = buffer.as_mut_slice();
+    serde_json::to_writer(&mut rest, &value).ok()?;
+    let used = 32 - rest.len();
+    let text = std::str::from_utf8(buffer.get(..used)?).ok()?;
+    (text.contains('.') && !text.contains('e')).then_some(text)
+}
+
 /// Appends a JSON string: compact, non-ASCII raw, as orjson writes it.
 pub fn push_string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
     let bytes = value.as_bytes();
+    if !bytes.iter().fold(false, |found, byte| found | matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     let mut from = 0;
     for (at, byte) in bytes.iter().enumerate() {
         let escape: &[u8] = match byte {
@@ -73,6 +111,30 @@ pub fn push_string(out: &mut Vec<u8>, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers() {
+        for value in [0, 7, 10, 1_790_000_000, u64::MAX] {
+            let mut out = vec![b'-'];
+            push_number(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("-{value}"));
+            let mut out = Vec::new();
+            push_padded(&mut out, value, 6);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{value:06}"));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn floats(value in proptest::num::f64::ANY, factor in -5i32..18) {
+            for value in [value, 0.0, -0.0, (value.to_bits() >> 12) as f64 / (1u64 << 52) as f64 * 10f64.powi(factor)] {
+                let plain = value == 0.0 || (1e-4..1e14).contains(&value.abs());
+                let plain = plain.then(|| format!("{value:?}"));
+                let mut buffer = [0; 32];
+                proptest::prop_assert_eq!(plain_float(value, &mut buffer), plain.as_deref());
+            }
+        }
+    }
 
     #[test]
     fn splices() {

@@ -9,7 +9,7 @@ mod price;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, Method, header};
 
 use super::{Call, Decline, Execution, Head, NativeRoute, refused::stopped, settle};
 use crate::{
@@ -85,7 +85,7 @@ struct Admitted {
     /// the body's `model`
     requested: Option<String>,
     uri: http::Uri,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: HeaderMap,
     timeout: Timeout,
     /// US dollars the key has spent, as far as its row was read
     key_spend: f64,
@@ -176,7 +176,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         let timeout = timeout(deployment, &snapshot, prepared.stream);
         let end_user = settle::end_user(&body);
         Admitted {
-            headers: headers::provider(deployment, &timeout).ok_or(Decline::DeploymentParam)?,
+            headers: headers::provider(deployment, &timeout, prepared.stream).ok_or(Decline::DeploymentParam)?,
             uri: deployment.uri.clone().ok_or(Decline::DeploymentParam)?,
             prepared,
             end_user,

@@ -64,7 +64,7 @@ fn readiness(call: &Call) -> Execution {
 }
 
 fn reply(status: StatusCode, body: &'static str) -> Execution {
-    let headers = vec![("content-type".into(), "application/json".to_owned())];
+    let headers = [("content-type", "application/json")].into();
     let body = ReplyBody::Full(bytes::Bytes::from_static(body.as_bytes()));
     Box::pin(std::future::ready(Reply { status, headers, body, log: CallLog::default() }))
 }

@@ -47,6 +47,6 @@ fn metrics(call: &Call) -> Execution {
 /// The answer itself, also of `/edge/metrics`.
 pub fn reply(metrics: &Metrics) -> Reply {
     let body = if fault!(MetricsEmpty) { Vec::new() } else { metrics.render() };
-    let headers = vec![("content-type".into(), "text/plain; version=0.0.4; charset=utf-8".to_owned())];
+    let headers = [("content-type", "text/plain; version=0.0.4; charset=utf-8")].into();
     Reply { status: StatusCode::OK, headers, body: ReplyBody::Full(body.into()), log: CallLog::default() }
 }

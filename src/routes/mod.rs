@@ -5,6 +5,7 @@ pub mod chat_completions;
 pub mod control;
 pub mod decline;
 pub mod doc;
+pub mod header_list;
 pub mod health;
 pub mod litellm_headers;
 pub mod messages;
@@ -17,6 +18,7 @@ pub mod table;
 
 pub use control::Control;
 pub use decline::Decline;
+pub use header_list::HeaderList;
 pub use native::{
     Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy, Services,
 };

@@ -62,7 +62,7 @@ fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
 }
 
 fn list(call: &Call) -> Execution {
-    let headers = vec![("content-type".into(), "application/json".to_owned())];
+    let headers = [("content-type", "application/json")].into();
     let body = ReplyBody::Full(body(&call.snapshot).into());
     Box::pin(std::future::ready(Reply { status: StatusCode::OK, headers, body, log: CallLog::default() }))
 }

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
-use super::Decline;
+use super::{Decline, HeaderList};
 use crate::{auth::Caller, config::Snapshot, error::Dialect, telemetry::Metrics, upstream};
 
 /// The head of a request, taken once: the same bytes are matched, authorised and forwarded.
@@ -112,8 +112,8 @@ pub enum ReplyBody {
 /// security headers (`vary`, `x-frame-options`, ...); everything else is here, in order.
 pub struct Reply {
     pub status: StatusCode,
-    /// lower-case names, in LiteLLM's order, including `content-type`; names like `llm_provider-x` exist only at run time
-    pub headers: Vec<(std::borrow::Cow<'static, str>, String)>,
+    /// in LiteLLM's order, including `content-type`
+    pub headers: HeaderList,
     pub body: ReplyBody,
     pub log: CallLog,
 }

@@ -16,7 +16,7 @@ pub(super) fn stopped(call: Call, stop: Stop) -> Result<Execution, Decline> {
 /// Answers with LiteLLM's status and body; such an answer has no header of LiteLLM's own.
 fn refused(_call: Call, refusal: Refusal) -> Execution {
     let status: StatusCode = refusal.failure.status;
-    let headers = vec![("content-type".into(), "application/json".to_owned())];
+    let headers = [("content-type", "application/json")].into();
     let body = ReplyBody::Full(refusal.body());
     Box::pin(std::future::ready(Reply { status, headers, body, log: CallLog::default() }))
 }

@@ -1,6 +1,6 @@
 //! US dollars of one call, by LiteLLM's `generic_cost_per_token`
 //! (litellm_core_utils/llm_cost_calc/utils.py), and Python's way of writing a float.
-use crate::faults::fault;
+use crate::{faults::fault, json::plain_float};
 
 /// Prices of one model in US dollars per token; from LiteLLM's price map or `litellm_params`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -111,11 +111,10 @@ pub fn python_float(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "inf".into() } else { "-inf".into() };
     }
-    let magnitude = value.abs();
-    if magnitude == 0.0 {
-        return if value.is_sign_negative() { "-0.0".into() } else { "0.0".into() }; // most parts of a cost
+    if let Some(text) = plain_float(value, &mut [0; 32]) {
+        return text.to_owned();
     }
-    if !(1e-4..1e16).contains(&magnitude) {
+    if !(1e-4..1e16).contains(&value.abs()) {
         let scientific = format!("{value:e}");
         let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
         let (sign, exponent) = match exponent.strip_prefix('-') {

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::LogFormat;
+use crate::json::{plain_float, push_number, push_padded};
 
 /// A field's value; one that is not known is not written.
 pub(super) enum Field<'a> {
@@ -29,7 +30,10 @@ pub(super) fn write<'a>(
                 out.push(b'=');
                 match &value {
                     Field::Text(text) => debug(out, text),
-                    Field::Float(number) => put(out, format_args!("{number:?}")),
+                    Field::Float(number) => match plain_float(*number, &mut [0; 32]) {
+                        Some(text) => out.extend_from_slice(text.as_bytes()),
+                        None => put(out, format_args!("{number:?}")),
+                    },
                     other => plain(out, other),
                 }
             }
@@ -56,7 +60,7 @@ pub(super) fn write<'a>(
 
 fn plain(out: &mut Vec<u8>, value: &Field<'_>) {
     match value {
-        Field::Number(number) => digits(out, *number, 1),
+        Field::Number(number) => push_number(out, *number),
         _ => out.extend_from_slice(b"true"),
     }
 }
@@ -89,7 +93,7 @@ fn time(out: &mut Vec<u8>, seconds: u64, micros: u32) {
         (second % 60, 2, b'.'),
         (u64::from(micros), 6, b'Z'),
     ] {
-        digits(out, value, width);
+        push_padded(out, value, width);
         out.push(end);
     }
 }
@@ -103,21 +107,6 @@ fn date(days: u64) -> (u64, u64, u64) {
     let month = (5 * day + 2) / 153; // from March
     let (month_of_year, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (400 * era + year + carry, month_of_year, day - (153 * month + 2) / 5 + 1)
-}
-
-/// Decimal digits, at least `width` of them.
-fn digits(out: &mut Vec<u8>, mut value: u64, width: usize) {
-    let mut buffer = [b'0'; 20];
-    let mut used = 0;
-    for slot in buffer.iter_mut().rev() {
-        if value == 0 && used >= width {
-            break;
-        }
-        *slot = b'0' + (value % 10) as u8;
-        value /= 10;
-        used += 1;
-    }
-    out.extend_from_slice(buffer.get(buffer.len() - used..).unwrap_or_default());
 }
 
 #[cfg(test)]

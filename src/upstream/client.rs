@@ -7,7 +7,7 @@ use std::{
 use super::decode::ContentDecoder;
 use crate::capture::{self, ExchangeTap};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
@@ -24,7 +24,7 @@ use crate::telemetry::Metrics;
 pub struct Request {
     pub method: Method,
     pub uri: Uri,
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: HeaderMap,
     pub body: Bytes,
     /// until the answer's head is there, and between two parts of its body (httpx' read timeout)
     pub timeout: Duration,
@@ -135,11 +135,7 @@ impl Client {
         let mut outgoing = http::Request::new(Full::new(request.body));
         *outgoing.method_mut() = request.method;
         *outgoing.uri_mut() = request.uri;
-        let headers = outgoing.headers_mut();
-        headers.reserve(request.headers.len());
-        for (name, value) in request.headers {
-            headers.append(name, value);
-        }
+        *outgoing.headers_mut() = request.headers;
         let answered = match tokio::time::timeout(request.timeout, self.pool.request(outgoing)).await {
             Err(_) => Err(Failed::Timeout(request.timeout)),
             Ok(Err(error)) if error.is_connect() => Err(Failed::Connect),

@@ -1,6 +1,5 @@
 //! Native routes made for these tests: the edge is told which table to use.
 use std::{
-    borrow::Cow,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use litellm_rust::{
     error::Dialect,
-    routes::{Call, CallLog, Decline, EventStream, Execution, NativeRoute, Reply, ReplyBody},
+    routes::{Call, CallLog, Decline, EventStream, Execution, HeaderList, NativeRoute, Reply, ReplyBody},
 };
 
 pub(crate) static TABLE: &[NativeRoute] = &[
@@ -44,10 +43,11 @@ const fn route(
 fn reply(body: impl Into<Bytes>) -> Reply {
     Reply {
         status: StatusCode::OK,
-        headers: vec![
-            (Cow::Borrowed("content-type"), "application/json".to_owned()),
-            (Cow::Owned("llm_provider-x-request-id".to_owned()), "req_1".to_owned()),
-        ],
+        headers: {
+            let mut headers = HeaderList::from([("content-type", "application/json")]);
+            headers.push_made("llm_provider-", "x-request-id", "req_1");
+            headers
+        },
         body: ReplyBody::Full(body.into()),
         log: CallLog {
             model_group: Some("group".to_owned()),
@@ -117,7 +117,7 @@ fn stream(left: usize, every: Duration, counts: bool) -> Result<Execution, Decli
     Ok(Box::pin(async move {
         Reply {
             status: StatusCode::OK,
-            headers: vec![(Cow::Borrowed("content-type"), "text/event-stream; charset=utf-8".to_owned())],
+            headers: [("content-type", "text/event-stream; charset=utf-8")].into(),
             body: ReplyBody::Stream(Box::new(Ticks { left, every, counts })),
             log: CallLog::default(),
         }
@@ -150,7 +150,7 @@ fn endless(_: Call) -> Result<Execution, Decline> {
     Ok(Box::pin(async {
         Reply {
             status: StatusCode::OK,
-            headers: Vec::new(),
+            headers: HeaderList::default(),
             body: ReplyBody::Stream(Box::new(Silence(Ticks { left: 1, every: Duration::ZERO, counts: true }))),
             log: CallLog::default(),
         }
@@ -184,6 +184,6 @@ fn panic(call: Call) -> Result<Execution, Decline> {
         }
         assert!(text.starts_with("stream"), "execution of {text}");
         let body = ReplyBody::Stream(Box::new(Faulty { events: 2, text }));
-        Reply { status: StatusCode::OK, headers: Vec::new(), body, log: CallLog::default() }
+        Reply { status: StatusCode::OK, headers: HeaderList::default(), body, log: CallLog::default() }
     }))
 }

@@ -39,7 +39,7 @@ fn traced(python: &FakePython, sampler: &str, collector: FakePython) -> Traced {
     let post: Post = Box::new(move |body| {
         let (client, uri) = (client.clone(), url.clone());
         let timeout = Duration::from_secs(2);
-        let request = Outgoing { method: http::Method::POST, uri, headers: vec![], body, timeout };
+        let request = Outgoing { method: http::Method::POST, uri, headers: http::HeaderMap::new(), body, timeout };
         Box::pin(async move { client.send(request).await.is_ok_and(|answer| answer.status.is_success()) })
     });
     Traced { collector, edge, exporter: Exporter::new(queue, post, "edge-test".into()), metrics }

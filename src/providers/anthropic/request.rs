@@ -1,5 +1,4 @@
 //! The provider's request out of the client's: LiteLLM's list of parameters, the deployment's defaults, the headers.
-use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Uri, header};
@@ -115,7 +114,7 @@ pub fn outgoing(
         other_sampling: params.get("top_p").is_some() || params.get("top_k").is_some(),
         max_tokens: max_tokens.text().parse().ok(),
     };
-    let changes = thinking::changes(&Model::new(&deployment.model, &deployment.model_info), &given)?;
+    let changes = thinking::changes(|| Model::new(&deployment.model, &deployment.model_info), &given)?;
     let metadata = metadata(params.get("metadata"))?;
 
     let mut body = ObjectWriter::with_capacity(messages.text().len() + params_len(&params) + 256);
@@ -253,14 +252,11 @@ fn betas(
 }
 
 fn uri(deployment: &Deployment) -> Result<Uri, Decline> {
-    let base = deployment.api_base.as_deref().unwrap_or("https://api.anthropic.com");
-    let url: Cow<'_, str> =
-        if base.ends_with("/v1/messages") { base.into() } else { format!("{base}/v1/messages").into() };
     // an address with a query or a user is for httpx to read
-    if url.contains(['?', '#', '@']) {
+    if deployment.api_base.as_deref().is_some_and(|base| base.contains(['?', '#', '@'])) {
         return Err(Decline::DeploymentParam);
     }
-    url.parse().map_err(|_| Decline::DeploymentParam)
+    deployment.uri.clone().ok_or(Decline::DeploymentParam)
 }
 
 fn headers(

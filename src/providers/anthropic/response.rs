@@ -33,8 +33,8 @@ pub enum Unreadable {
 /// Reads an answer and writes the caller's.
 pub fn answer(body: &[u8], model: &str) -> Result<Answer, Unreadable> {
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-    let document = Raw::parse(body).map_err(|_| Unreadable::NotJson)?;
-    let Some(object) = document.object() else {
+    let Ok(object) = Object::parse(body) else {
+        let document = Raw::parse(body).map_err(|_| Unreadable::NotJson)?;
         return Err(Unreadable::NotAnObject(match document.kind() {
             Kind::Array => "list",
             Kind::String => "str",

@@ -95,12 +95,13 @@ fn is_one(value: Raw<'_>) -> bool {
 }
 
 /// What LiteLLM makes of the four values for this model.
-pub(super) fn changes(model: &Model, given: &Given<'_>) -> Result<Changes, Decline> {
+pub(super) fn changes(model: impl FnOnce() -> Model, given: &Given<'_>) -> Result<Changes, Decline> {
     let mut changes = Changes::default();
     if given.thinking.is_none() && given.output_config.is_none() && given.temperature.is_none() && !given.other_sampling
     {
         return Ok(changes);
     }
+    let model = &model();
     if !model.known {
         return Err(Decline::UnsupportedParam);
     }

@@ -196,6 +196,7 @@ pub(crate) fn deployment(model: &str, known: bool, defaults: Value) -> Deploymen
     Deployment {
         prices: Default::default(),
         slots: Default::default(),
+        outgoing: Default::default(),
         id: "id-oa".into(),
         model_group: "oa".into(),
         provider: crate::config::Provider::OpenAi,

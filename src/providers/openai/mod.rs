@@ -66,19 +66,19 @@ pub(crate) fn new_id() -> String {
 }
 
 /// The members of an object, the last of every name, in the order of the first (as a Python dict has them).
-pub(crate) fn members<'o, 'a>(object: &'o Object<'a>) -> Vec<(&'o str, Raw<'a>)> {
-    let mut out: Vec<(&str, Raw<'a>)> = object.iter().collect();
-    if object.has_duplicates() {
-        let mut seen: Vec<(&str, Raw<'a>)> = Vec::with_capacity(out.len());
-        for (name, value) in out {
+pub(crate) fn members<'o, 'a>(object: &'o Object<'a>) -> impl Iterator<Item = (&'o str, Raw<'a>)> {
+    let merged = object.has_duplicates().then(|| {
+        let mut seen: Vec<(&str, Raw<'a>)> = Vec::with_capacity(object.len());
+        for (name, value) in object.iter() {
             match seen.iter_mut().find(|(other, _)| *other == name) {
                 Some(slot) => slot.1 = value,
                 None => seen.push((name, value)),
             }
         }
-        out = seen;
-    }
-    out
+        seen
+    });
+    let as_they_stand = merged.is_none().then(|| object.iter());
+    as_they_stand.into_iter().flatten().chain(merged.into_iter().flatten())
 }
 
 /// Writes `{...}` of members that stand as JSON already.

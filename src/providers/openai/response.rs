@@ -1,7 +1,7 @@
 //! A provider's whole answer -> the client's: `convert_to_model_response_object` after the OpenAI SDK's model, then
 //! LiteLLM's dump (`exclude_none`, `content` kept). Members are spliced, nothing is built as a tree. Pure: the clock
 //! is an argument; ids the provider left out are new.
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     faults::fault,
-    json::{Kind, Object, ObjectWriter, Raw, push_string},
+    json::{Kind, Object, ObjectWriter, Raw, push_number, push_string},
     spend,
 };
 
@@ -43,7 +43,7 @@ pub fn transform(
         return Err(fault);
     }
     let choices = match top.get("choices") {
-        Some(choices) if choices.kind() == Kind::Array => choices.array().unwrap_or_default(),
+        Some(choices) if choices.kind() == Kind::Array => choices.array_of_objects().unwrap_or_default(),
         other => return Err(no_choices(&top, other)),
     };
     let mut out = ObjectWriter::with_capacity(body.len() + 256);
@@ -59,7 +59,7 @@ pub fn transform(
         }
     };
     let created = created(top.some("created")).unwrap_or_else(|| unix_seconds(now));
-    out.raw("created", &created.to_string());
+    push_number(out.key("created"), created);
     let model = top.some("model").and_then(Raw::as_str).map(|model| model.into_owned());
     if let Some(name) = requested.filter(|name| !name.is_empty()).or(model.as_deref()) {
         out.string("model", name);
@@ -70,11 +70,11 @@ pub fn transform(
     }
     let json = out.key("choices");
     json.push(b'[');
-    for (index, choice) in choices.into_iter().enumerate() {
+    for (index, (_, choice)) in choices.into_iter().enumerate() {
         if index > 0 {
             json.push(b',');
         }
-        write_choice(json, index, choice)?;
+        write_choice(json, index, &choice.ok_or_else(Fault::invalid_response)?)?;
     }
     json.push(b']');
     let usage = Usage::read(top.some("usage").filter(|_| !fault!(LostUsage)));
@@ -95,11 +95,12 @@ pub fn transform(
 
 /// The SDK reads any body that parses; one that does not is an error only where it was declared JSON.
 fn parse<'a>(body: &'a [u8], content_type: Option<&str>) -> Result<Object<'a>, Fault> {
+    if let Ok(object) = Object::parse(body) {
+        return Ok(object);
+    }
     if let Ok(value) = Raw::parse(body) {
-        return value.object().ok_or_else(|| {
-            let value = serde_json::from_str::<Value>(value.text()).unwrap_or(Value::Null);
-            not_a_completion(&python::repr(&value))
-        });
+        let value = serde_json::from_str::<Value>(value.text()).unwrap_or(Value::Null);
+        return Err(not_a_completion(&python::repr(&value)));
     }
     let text = String::from_utf8_lossy(body);
     let declared = content_type.and_then(|kind| kind.split(';').next()).is_some_and(|kind| kind.ends_with("json"));
@@ -166,7 +167,7 @@ fn no_choices(top: &Object<'_>, choices: Option<Raw<'_>>) -> Fault {
     // the SDK's model lists its own fields first
     let own =
         ["id", "choices", "created", "model", "object", "moderation", "service_tier", "system_fingerprint", "usage"];
-    let keys = own.into_iter().chain(members(top).into_iter().map(|(name, _)| name).filter(|name| !own.contains(name)));
+    let keys = own.into_iter().chain(members(top).map(|(name, _)| name).filter(|name| !own.contains(name)));
     let keys: Vec<_> = keys.map(python::repr_str).collect();
     Fault::plain(
         Some(500),
@@ -190,24 +191,24 @@ fn created(value: Option<Raw<'_>>) -> Option<u64> {
     (0.0..9e15).contains(&float).then_some(float as u64)
 }
 
-fn write_choice(out: &mut Vec<u8>, index: usize, choice: Raw<'_>) -> Result<(), Fault> {
-    let choice = choice.object().ok_or_else(Fault::invalid_response)?;
+fn write_choice(out: &mut Vec<u8>, index: usize, choice: &Object<'_>) -> Result<(), Fault> {
     let message = choice.get("message").and_then(Raw::object).ok_or_else(Fault::invalid_request_format)?;
     let calls = match message.some("tool_calls") {
         None => Vec::new(),
         Some(calls) => calls.array().ok_or_else(Fault::invalid_response)?,
     };
-    let text = |raw: Raw<'_>| raw.as_str().map(|text| text.into_owned());
-    let reason = choice.some("finish_reason").and_then(text);
-    let details = choice.some("finish_details").filter(|details| truthy(*details)).and_then(text);
-    let mut reason = reason.or(details).unwrap_or_else(|| "stop".into());
+    let reason = choice.some("finish_reason").and_then(Raw::as_str);
+    let details = choice.some("finish_details").filter(|details| truthy(*details)).and_then(Raw::as_str);
+    let mut reason = reason.or(details).unwrap_or(Cow::Borrowed("stop"));
     if reason == "stop" && !calls.is_empty() {
         reason = "tool_calls".into();
     }
     let mapped = if fault!(FinishReason) { "stop" } else { map_finish_reason(&reason) };
     out.extend_from_slice(b"{\"finish_reason\":\"");
     out.extend_from_slice(mapped.as_bytes());
-    out.extend_from_slice(format!("\",\"index\":{index},\"message\":").as_bytes());
+    out.extend_from_slice(b"\",\"index\":");
+    push_number(out, index as u64);
+    out.extend_from_slice(b",\"message\":");
     write_message(out, &message, &calls)?;
     if let Some(logprobs) = choice.some("logprobs") {
         out.extend_from_slice(b",\"logprobs\":");
@@ -219,9 +220,9 @@ fn write_choice(out: &mut Vec<u8>, index: usize, choice: Raw<'_>) -> Result<(), 
     }
     out.extend_from_slice(b",\"provider_specific_fields\":");
     let own = ["finish_reason", "index", "message", "logprobs", "provider_specific_fields"];
-    let native = serde_json::json!(reason).to_string();
-    let unknown = members(&choice).into_iter().filter(|(name, _)| !own.contains(name));
-    let native = (mapped != reason).then_some(("native_finish_reason", native.as_str()));
+    let native = (mapped != reason).then(|| serde_json::json!(reason).to_string());
+    let native = native.as_deref().map(|native| ("native_finish_reason", native));
+    let unknown = members(choice).filter(|(name, _)| !own.contains(name));
     super::write_object(
         out,
         unknown.map(|(name, value)| (name, value.text())).chain(native).map(|(name, json)| (name, json.into())),
@@ -256,7 +257,9 @@ fn write_message(out: &mut Vec<u8>, message: &Object<'_>, calls: &[Raw<'_>]) -> 
         return Err(Fault::invalid_response());
     }
     let reasoning = message.get("reasoning_content").or_else(|| message.get("reasoning"));
-    let thought = match (reasoning, content.and_then(Raw::as_str)) {
+    // nothing is decoded that cannot begin with a tag
+    let tagged = content.filter(|content| content.text().starts_with("\"<") || content.text().starts_with("\"\\"));
+    let thought = match (reasoning, tagged.and_then(Raw::as_str)) {
         (None, Some(content)) => split_thinking(&content),
         _ => None,
     };
@@ -266,7 +269,9 @@ fn write_message(out: &mut Vec<u8>, message: &Object<'_>, calls: &[Raw<'_>]) -> 
         (None, Some(content)) => out.extend_from_slice(content.text().as_bytes()),
         (None, None) => out.extend_from_slice(b"null"),
     }
-    out.extend_from_slice(format!(",\"role\":\"{role}\"").as_bytes());
+    out.extend_from_slice(b",\"role\":\"");
+    out.extend_from_slice(role.as_bytes());
+    out.push(b'"');
     if !calls.is_empty() {
         out.extend_from_slice(b",\"tool_calls\":");
         tool_calls::write(out, calls).ok_or_else(Fault::invalid_response)?;
@@ -313,11 +318,9 @@ fn write_message(out: &mut Vec<u8>, message: &Object<'_>, calls: &[Raw<'_>]) -> 
 /// `provider_specific_fields` of a message; `refusal` is always in it, as the SDK's model has the field.
 fn write_unknown(out: &mut Vec<u8>, message: &Object<'_>) {
     let given = message.some("provider_specific_fields").and_then(Raw::object).unwrap_or_default();
-    let given = members(&given);
-    let own: Vec<_> = members(message)
-        .into_iter()
-        .filter(|(name, _)| !MESSAGE_FIELDS.contains(name) || *name == "thinking_blocks")
-        .collect();
+    let given: Vec<_> = members(&given).collect();
+    let own: Vec<_> =
+        members(message).filter(|(name, _)| !MESSAGE_FIELDS.contains(name) || *name == "thinking_blocks").collect();
     let refusal = [("refusal", "null")].into_iter().filter(|_| message.get("refusal").is_none());
     let shadowed = |name: &str| own.iter().any(|(other, _)| *other == name) || name == "refusal";
     let kept = given.iter().filter(|(name, _)| !shadowed(name)).chain(own.iter());
@@ -342,7 +345,7 @@ fn write_images(out: &mut Vec<u8>, images: Raw<'_>) {
         match image.object() {
             Some(object) if object.get("index").is_none() => {
                 let index = at.to_string();
-                let all = members(&object).into_iter().map(|(name, value)| (name, value.text()));
+                let all = members(&object).map(|(name, value)| (name, value.text()));
                 super::write_object(
                     out,
                     all.chain([("index", index.as_str())]).map(|(name, json)| (name, json.into())),

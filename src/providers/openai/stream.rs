@@ -12,7 +12,7 @@ use super::{
     usage::{StreamUsage, Usage},
     write_without_nulls,
 };
-use crate::json::{Kind, Object, Raw, push_string};
+use crate::json::{Kind, Object, Raw, push_number, push_string};
 
 /// LiteLLM `REPEATED_STREAMING_CHUNK_LIMIT`.
 const REPEATS: u32 = 100;
@@ -27,6 +27,8 @@ pub struct ChunkTransform {
     /// JSON text of the last chunk's id
     id: Option<String>,
     fingerprint: Option<String>,
+    /// what every chunk begins with, of the members above
+    head: Vec<u8>,
     finish: Option<String>,
     /// the last chunk's finish reason, for streams that end without one
     last_finish: Option<String>,
@@ -51,7 +53,8 @@ struct Repeated {
 /// Members of a chunk, read once.
 struct Chunk<'a> {
     top: Object<'a>,
-    choices: Vec<Raw<'a>>,
+    /// `None`: one that is no object
+    choices: Vec<Option<Object<'a>>>,
 }
 
 /// Top-level members that LiteLLM's model has itself; others are copied from chunk to chunk.
@@ -69,6 +72,7 @@ impl ChunkTransform {
             created: None,
             id: None,
             fingerprint: None,
+            head: Vec::new(),
             finish: None,
             last_finish: None,
             sent_first: false,
@@ -84,22 +88,20 @@ impl ChunkTransform {
 
     /// One event's data (not `[DONE]`). Appends what the client gets, if anything.
     pub fn event(&mut self, data: &[u8], now: SystemTime, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let value = Raw::parse(data).map_err(|_| unreadable(data))?;
-        let Some(top) = value.object() else {
+        let Ok(top) = Object::parse(data) else {
+            let value = Raw::parse(data).map_err(|_| unreadable(data))?;
             return if value.is_null() { Ok(()) } else { Err(no_object(value)) };
         };
         if let Some(error) = top.get("error").filter(|error| truthy(*error)) {
             return Err(Fault::stream_error(serde_json::from_str(error.text()).unwrap_or(Value::Null)));
         }
-        let choices = top.some("choices").and_then(Raw::array).unwrap_or_default();
+        let choices = top.some("choices").and_then(Raw::array_of_objects).unwrap_or_default();
+        let choices = choices.into_iter().map(|(_, choice)| choice).collect();
         self.chunk(&Chunk { top, choices }, now, out)
     }
 
     fn chunk(&mut self, chunk: &Chunk<'_>, now: SystemTime, out: &mut Vec<u8>) -> Result<(), Fault> {
-        self.created.get_or_insert_with(|| unix_seconds(now));
-        let id = chunk.top.some("id").map_or_else(|| format!("\"{}\"", new_id()), |id| id.text().to_owned());
-        self.id = Some(id);
-        self.fingerprint = chunk.top.some("system_fingerprint").map(|text| text.text().to_owned());
+        self.stamp(&chunk.top, now);
         let model = chunk.top.some("model").and_then(Raw::as_str).filter(|model| !model.is_empty());
         if let Some(model) = model.filter(|model| self.provider_model.as_deref() != Some(&**model)) {
             self.provider_model = Some(model.into_owned());
@@ -109,7 +111,7 @@ impl ChunkTransform {
             self.usage.add(Usage::read(Some(usage)));
             self.stored_any = true;
         }
-        let Some(first) = chunk.choices.first().and_then(|choice| choice.object()) else {
+        let Some(Some(first)) = chunk.choices.first() else {
             if usage.is_none() {
                 self.stored_any = true;
                 if self.client_usage {
@@ -133,15 +135,15 @@ impl ChunkTransform {
         self.text_only &= !delta.carries_more_than_text();
         if delta.says_something(self.sent_first) {
             self.check_repeats()?;
-            self.emit_choices(chunk, usage.is_some(), out);
+            self.emit_choices(chunk, (first, &delta), usage.is_some(), out);
             self.repeat(delta.content_text());
         } else if self.finish.is_some() {
-            self.emit_finish(chunk, &first, &delta, usage.is_some(), out);
+            self.emit_finish(chunk, first, &delta, usage.is_some(), out);
         } else if delta.is_special() {
             let role = if self.sent_first { delta::Role::Drop } else { delta::Role::Assistant };
             if usage.is_none() || role == delta::Role::Assistant || delta.is_meaningful() {
                 self.write_head(out);
-                self.write_single(out, None, logprobs(&first), |json| delta.write_special(json, role));
+                self.write_single(out, None, logprobs(first), |json| delta.write_special(json, role));
                 out.extend_from_slice(b"}\n\n");
             }
             self.sent_first = true;
@@ -151,22 +153,30 @@ impl ChunkTransform {
     }
 
     /// All choices of the chunk, without their finish reasons; the first choice's role only in the first chunk.
-    fn emit_choices(&mut self, chunk: &Chunk<'_>, has_usage: bool, out: &mut Vec<u8>) {
+    fn emit_choices(
+        &mut self,
+        chunk: &Chunk<'_>,
+        first: (&Object<'_>, &Delta<'_>),
+        has_usage: bool,
+        out: &mut Vec<u8>,
+    ) {
         let role = if self.sent_first { delta::Role::Drop } else { delta::Role::Assistant };
         self.sent_first = true;
         self.stored_any = true;
         let start = out.len();
         self.write_head(out);
-        let objects: Vec<Object<'_>> = chunk.choices.iter().filter_map(|choice| choice.object()).collect();
-        let deltas: Vec<Delta<'_>> = objects.iter().map(|choice| Delta::read(choice.some("delta"))).collect();
+        let others: Vec<(&Object<'_>, Delta<'_>)> =
+            chunk.choices.iter().skip(1).flatten().map(|other| (other, Delta::read(other.some("delta")))).collect();
         let plain = self.fingerprint.is_none()
             && chunk.top.some("provider_specific_fields").is_none()
-            && objects.len() == 1
-            && deltas.iter().all(Delta::is_plain)
-            && objects.iter().all(|choice| choice.some("logprobs").is_none() && choice.some("enhancements").is_none());
+            && others.is_empty()
+            && first.1.is_plain()
+            && first.0.some("logprobs").is_none()
+            && first.0.some("enhancements").is_none();
         let mut meaningful = !has_usage || role == delta::Role::Assistant;
         out.extend_from_slice(b",\"choices\":[");
-        for (at, (choice, delta)) in objects.iter().zip(&deltas).enumerate() {
+        let all = std::iter::once(first).chain(others.iter().map(|(choice, delta)| (*choice, delta)));
+        for (at, (choice, delta)) in all.enumerate() {
             if at > 0 {
                 out.push(b',');
             }
@@ -241,8 +251,9 @@ impl ChunkTransform {
     /// What is left to say at the end of the provider's stream: the finish where none was sent, the usage chunk where
     /// it was asked for, `[DONE]`. `cost`: US dollars of the whole stream's usage.
     pub fn finish(&mut self, now: SystemTime, cost: impl Fn(&Usage<'_>) -> Option<f64>, out: &mut Vec<u8>) {
-        self.created.get_or_insert_with(|| unix_seconds(now));
-        self.id.get_or_insert_with(|| format!("\"{}\"", new_id()));
+        if self.id.is_none() {
+            self.stamp(&Object::default(), now);
+        }
         if !self.sent_last {
             self.sent_last = true;
             let reason = self.finish.as_deref().or(self.last_finish.as_deref());
@@ -287,18 +298,38 @@ impl ChunkTransform {
         self.finish.is_some()
     }
 
-    fn write_head(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"data: {\"id\":");
-        out.extend_from_slice(self.id.as_deref().unwrap_or("null").as_bytes());
-        out.extend_from_slice(b",\"created\":");
-        out.extend_from_slice(self.created.unwrap_or_default().to_string().as_bytes());
-        out.extend_from_slice(b",\"model\":");
-        out.extend_from_slice(&self.model);
-        out.extend_from_slice(b",\"object\":\"chat.completion.chunk\"");
-        if let Some(fingerprint) = &self.fingerprint {
-            out.extend_from_slice(b",\"system_fingerprint\":");
-            out.extend_from_slice(fingerprint.as_bytes());
+    /// Takes over what the chunk says of itself; most often the same as the chunk before.
+    fn stamp(&mut self, top: &Object<'_>, now: SystemTime) {
+        let id = top.some("id").map(Raw::text);
+        let fingerprint = top.some("system_fingerprint").map(Raw::text);
+        if !self.head.is_empty()
+            && id.is_some()
+            && id == self.id.as_deref()
+            && fingerprint == self.fingerprint.as_deref()
+        {
+            return;
         }
+        let created = *self.created.get_or_insert_with(|| unix_seconds(now));
+        let id = id.map_or_else(|| format!("\"{}\"", new_id()), str::to_owned);
+        let head = &mut self.head;
+        head.clear();
+        head.extend_from_slice(b"data: {\"id\":");
+        head.extend_from_slice(id.as_bytes());
+        head.extend_from_slice(b",\"created\":");
+        push_number(head, created);
+        head.extend_from_slice(b",\"model\":");
+        head.extend_from_slice(&self.model);
+        head.extend_from_slice(b",\"object\":\"chat.completion.chunk\"");
+        if let Some(fingerprint) = fingerprint {
+            head.extend_from_slice(b",\"system_fingerprint\":");
+            head.extend_from_slice(fingerprint.as_bytes());
+        }
+        self.id = Some(id);
+        self.fingerprint = fingerprint.map(str::to_owned);
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
     }
 
     /// `choices` with one choice of index 0.

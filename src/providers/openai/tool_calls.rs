@@ -130,6 +130,6 @@ fn write_function(out: &mut Vec<u8>, call: &Object<'_>) -> Option<()> {
 }
 
 fn write_custom(out: &mut Vec<u8>, call: &Object<'_>) {
-    let kept = members(call).into_iter().filter(|(_, value)| !value.is_null());
+    let kept = members(call).filter(|(_, value)| !value.is_null());
     super::write_object(out, kept.map(|(name, value)| (name, value.text().into())));
 }

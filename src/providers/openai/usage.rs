@@ -4,7 +4,10 @@
 use std::borrow::Cow;
 
 use super::{members, truthy, write_object};
-use crate::{json::Raw, spend};
+use crate::{
+    json::{Raw, push_number, push_string},
+    spend,
+};
 
 type Members<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
@@ -113,30 +116,32 @@ impl<'a> Usage<'a> {
 
     /// Writes the object; `cost` is LiteLLM's own, where the provider sent none.
     pub fn write(&self, out: &mut Vec<u8>, cost: Option<f64>) {
-        let number = |n: u64| Cow::Owned(n.to_string());
-        let object = |details: &Members<'_>| {
-            let mut json = Vec::with_capacity(128);
-            write_object(&mut json, details.iter().map(|(name, value)| (name.as_ref(), Cow::Borrowed(value.as_ref()))));
-            Cow::Owned(String::from_utf8(json).unwrap_or_default())
-        };
-        let mut all: Vec<(&str, Cow<'_, str>)> = vec![
-            ("completion_tokens", number(self.completion)),
-            ("prompt_tokens", number(self.prompt)),
-            ("total_tokens", number(self.total)),
-        ];
-        if let Some(details) = &self.completion_details {
-            all.push(("completion_tokens_details", object(details)));
+        for (name, number) in [
+            ("{\"completion_tokens\":", self.completion),
+            (",\"prompt_tokens\":", self.prompt),
+            (",\"total_tokens\":", self.total),
+        ] {
+            out.extend_from_slice(name.as_bytes());
+            push_number(out, number);
         }
-        if let Some(details) = &self.prompt_details {
-            all.push(("prompt_tokens_details", object(details)));
+        for (name, details) in [
+            (",\"completion_tokens_details\":", &self.completion_details),
+            (",\"prompt_tokens_details\":", &self.prompt_details),
+        ] {
+            if let Some(details) = details {
+                out.extend_from_slice(name.as_bytes());
+                write_object(out, details.iter().map(|(name, value)| (name.as_ref(), Cow::Borrowed(value.as_ref()))));
+            }
         }
-        all.extend(self.extra.iter().map(|(name, value)| (name.as_ref(), Cow::Borrowed(value.as_ref()))));
-        match (&self.cost, cost) {
-            (Some(cost), _) => all.push(("cost", Cow::Borrowed(cost.as_ref()))),
-            (None, Some(cost)) => all.push(("cost", Cow::Owned(serde_json::json!(cost).to_string()))),
-            (None, None) => {}
+        let own = cost.map(|cost| serde_json::json!(cost).to_string());
+        let cost = self.cost.as_deref().or(own.as_deref()).map(|cost| ("cost", cost));
+        for (name, json) in self.extra.iter().map(|(name, json)| (name.as_ref(), json.as_ref())).chain(cost) {
+            out.push(b',');
+            push_string(out, name);
+            out.push(b':');
+            out.extend_from_slice(json.as_bytes());
         }
-        write_object(out, all);
+        out.push(b'}');
     }
 
     /// What the price is made of: details that name their text tokens are taken at their word, whatever the counts
@@ -176,7 +181,7 @@ impl<'a> Usage<'a> {
 
 fn read_details(value: Raw<'_>) -> Option<Members<'_>> {
     let object = value.object()?;
-    let kept = members(&object).into_iter().filter(|(_, value)| !value.is_null());
+    let kept = members(&object).filter(|(_, value)| !value.is_null());
     Some(kept.map(|(name, value)| (Cow::Owned(name.to_owned()), Cow::Borrowed(value.text()))).collect())
 }
 

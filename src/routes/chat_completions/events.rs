@@ -63,10 +63,9 @@ impl ChatEvents {
             first_token: None,
             context,
         };
-        let mut fixed = |name, value: &str| list.push((Cow::Borrowed(name), value.to_owned()));
         match events.step().await {
             Step::Failed(given, fault) if given.is_empty() => {
-                fixed("content-type", "application/json");
+                list.push("content-type", "application/json");
                 let told = fault.tell(None);
                 let settings = &events.context.call.snapshot.settings;
                 let body = error_body(&told, settings.call_id_in_error_body.then_some(&events.context.call_id));
@@ -78,9 +77,9 @@ impl ChatEvents {
                 events.first = events.bytes(step);
             }
         }
-        fixed("cache-control", "no-cache");
-        fixed("x-accel-buffering", "no");
-        fixed("content-type", "text/event-stream; charset=utf-8");
+        list.push("cache-control", "no-cache");
+        list.push("x-accel-buffering", "no");
+        list.push("content-type", "text/event-stream; charset=utf-8");
         let log = events.log();
         Reply { status: StatusCode::OK, headers: list, body: ReplyBody::Stream(Box::new(events)), log }
     }
@@ -118,6 +117,7 @@ impl ChatEvents {
                 Some(Err(_)) => return self.cut(out),
             };
             self.events.push(&part);
+            out.reserve(part.len() + 256); // most events are about as long as they were
         }
     }
 

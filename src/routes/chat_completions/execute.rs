@@ -1,6 +1,6 @@
 //! The call itself: one request to the provider, then a whole answer, a stream or an error. Nothing here declines,
 //! and nothing is sent twice.
-use std::{borrow::Cow, time::Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
@@ -116,7 +116,7 @@ fn whole(context: &mut Context, body: &[u8], headers: &HeaderMap, clock: &Clock)
     let priced = Priced { cost: cost.as_ref(), usage: &done.usage };
     let mut list = headers::success(admitted, &context.call_id, headers, Some(&priced), clock);
     let kind = if fault!(ContentType) { "application/json; charset=utf-8" } else { "application/json" };
-    list.insert(0, (Cow::Borrowed("content-type"), kind.to_owned()));
+    list.push_first("content-type", kind);
     let log = CallLog {
         prompt_tokens: Some(done.usage.prompt),
         completion_tokens: Some(done.usage.completion),
@@ -166,7 +166,7 @@ fn failed_reply(context: &Context, fault: &Fault, provider: Option<&HeaderMap>) 
     let shown = told.shows_timeout.then_some(admitted.timeout.shown.as_str());
     let provider = provider.filter(|_| fault.answered == Answered::Status);
     let headers = match told.bare {
-        true => vec![(Cow::Borrowed("content-type"), "application/json".to_owned())],
+        true => [("content-type", "application/json")].into(),
         false => headers::error(&context.call_id, admitted.key_spend, provider, shown),
     };
     let body = error_body(&told, context.call.snapshot.settings.call_id_in_error_body.then_some(&context.call_id));

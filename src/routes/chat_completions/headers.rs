@@ -8,8 +8,11 @@ use super::{Admitted, Timeout};
 use crate::{
     config::Deployment,
     faults::fault,
-    routes::litellm_headers::{HeaderList, LITELLM_VERSION, push, push_deployment},
-    spend::{Cost, Usage, cost::python_float},
+    routes::{
+        HeaderList,
+        litellm_headers::{LITELLM_VERSION, push, push_deployment},
+    },
+    spend::{Cost, Usage},
 };
 
 /// Provider headers that LiteLLM also passes on under their own name; the last two on streams only.
@@ -51,7 +54,11 @@ const fn fixed(name: &'static str, value: &'static str) -> (HeaderName, HeaderVa
 const STAINLESS_ARCH: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
 
 /// The headers of the provider's request. `None`: a configured value cannot be a header.
-pub(super) fn provider(deployment: &Deployment, timeout: &Timeout) -> Option<Vec<(HeaderName, HeaderValue)>> {
+pub(super) fn provider(deployment: &Deployment, timeout: &Timeout, stream: bool) -> Option<HeaderMap> {
+    deployment.outgoing.get(stream, &timeout.float, || sdk(deployment, timeout).map(HeaderMap::from_iter))
+}
+
+fn sdk(deployment: &Deployment, timeout: &Timeout) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let mut list = Vec::with_capacity(SDK.len() + 6 + deployment.extra_headers.len());
     let key = deployment.api_key.as_ref()?;
     let mut authorization = HeaderValue::from_str(&format!("Bearer {}", key.expose())).ok()?;
@@ -97,7 +104,7 @@ pub(super) fn success(
     priced: Option<&Priced<'_>>,
     clock: &Clock,
 ) -> HeaderList {
-    let mut list = Vec::with_capacity(32 + provider.len());
+    let mut list = HeaderList::with_capacity(40 + provider.len());
     push(&mut list, "x-litellm-call-id", call_id);
     push_deployment(&mut list, &admitted.deployment);
     let base = admitted.deployment.api_base.as_deref().unwrap_or("https://api.openai.com");
@@ -105,18 +112,20 @@ pub(super) fn success(
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push_cost(&mut list, priced);
     let spend = admitted.key_spend + priced.and_then(|priced| priced.cost).map_or(0.0, |cost| cost.total);
-    push(&mut list, "x-litellm-key-spend", python_float(spend));
+    list.push_float("x-litellm-key-spend", spend);
     let total = clock.started.elapsed().as_secs_f64() * 1e3;
-    push(&mut list, "x-litellm-response-duration-ms", python_float(total));
-    push(&mut list, "x-litellm-overhead-duration-ms", python_float(round4(total - clock.provider_ms)));
+    list.push_float("x-litellm-response-duration-ms", total);
+    list.push_float("x-litellm-overhead-duration-ms", round4(total - clock.provider_ms));
     push(&mut list, "x-litellm-callback-duration-ms", "0.0");
     push_provider(&mut list, provider, if priced.is_some() { 4 } else { 6 }, true);
-    push(&mut list, "x-litellm-model-group", admitted.group.clone());
+    push(&mut list, "x-litellm-model-group", &admitted.group);
     push(&mut list, "x-litellm-attempted-retries", "0");
     push(&mut list, "x-litellm-attempted-fallbacks", "0");
-    list.retain(|(_, value)| !matches!(value.as_str(), "" | "None"));
-    list.retain(|(name, _)| !(fault!(CostHeader) && name == "x-litellm-response-cost"));
-    list.retain(|(name, _)| !(fault!(RateLimitHeader) && name == "x-ratelimit-remaining-requests"));
+    list.retain(|name, value| {
+        !(matches!(value, "" | "None")
+            || fault!(CostHeader) && name == "x-litellm-response-cost"
+            || fault!(RateLimitHeader) && name == "x-ratelimit-remaining-requests")
+    });
     list
 }
 
@@ -136,7 +145,7 @@ fn push_cost(list: &mut HeaderList, priced: Option<&Priced<'_>>) {
         // not known yet, or LiteLLM could not price it
         Some(Priced { cost: None, .. }) | None => (&zero, None),
     };
-    let mut part = |name: &'static str, value: f64| push(list, name, python_float(value));
+    let mut part = |name: &'static str, value: f64| list.push_float(name, value);
     if cost.total != 0.0 {
         part("x-litellm-response-cost", cost.total);
     }
@@ -162,13 +171,13 @@ fn push_cost(list: &mut HeaderList, priced: Option<&Priced<'_>>) {
 
 /// An error. `provider`: the headers of an answer with an error status. `timeout`: what `x-litellm-timeout` says.
 pub(super) fn error(call_id: &str, key_spend: f64, provider: Option<&HeaderMap>, timeout: Option<&str>) -> HeaderList {
-    let mut list = Vec::with_capacity(8 + provider.map_or(0, HeaderMap::len));
+    let mut list = HeaderList::with_capacity(16 + provider.map_or(0, HeaderMap::len));
     if let Some(provider) = provider {
         push_provider(&mut list, provider, 4, false);
     }
     push(&mut list, "x-litellm-call-id", call_id);
     push(&mut list, "x-litellm-response-cost", "0");
-    push(&mut list, "x-litellm-key-spend", python_float(key_spend));
+    list.push_float("x-litellm-key-spend", key_spend);
     if let Some(timeout) = timeout {
         push(&mut list, "x-litellm-timeout", timeout);
     }
@@ -176,50 +185,56 @@ pub(super) fn error(call_id: &str, key_spend: f64, provider: Option<&HeaderMap>,
     list
 }
 
+/// What LiteLLM puts before a provider's header.
+const PREFIX: &str = "llm_provider-";
+
 /// `llm_provider-<every header>`, the rate limits, `request-id`. `twice`: the headers went through LiteLLM's
 /// processing once more, which prefixes `request-id` too.
 fn push_provider(list: &mut HeaderList, provider: &HeaderMap, limits: usize, twice: bool) {
-    let text = |name: &str| joined(provider, name);
-    for name in RATE_LIMITS.iter().take(limits) {
-        if let Some(value) = text(name) {
+    let value = |name: &str| joined(&mut provider.get_all(name).iter());
+    // most answers have none of those that are asked for by name
+    let has = |part: &str| provider.keys().any(|name| name.as_str().contains(part));
+    for name in RATE_LIMITS.iter().take(if has("x-ratelimit-") { limits } else { 0 }) {
+        if let Some(value) = value(name) {
             push(list, name, value);
         }
     }
-    for name in provider.keys() {
-        let prefixed = match name.as_str() {
-            own if own.starts_with("llm_provider-") => own.to_owned(),
-            other => format!("llm_provider-{other}"),
-        };
-        let Some(value) = text(name.as_str()) else { continue };
-        match list.iter_mut().find(|(other, _)| *other == prefixed) {
-            Some(slot) => slot.1 = value,
-            None => list.push((Cow::Owned(prefixed), value)),
+    let may_clash = has(PREFIX);
+    let mut headers = provider.iter().peekable();
+    while let Some((name, first)) = headers.next() {
+        let others = std::iter::from_fn(|| headers.next_if(|(next, _)| *next == name).map(|(_, value)| value));
+        let Some(value) = joined(&mut std::iter::once(first).chain(others)) else { continue };
+        let name = name.as_str();
+        let name = name.strip_prefix(PREFIX).unwrap_or(name);
+        if may_clash {
+            list.set_made(PREFIX, name, &value);
+        } else {
+            list.push_made(PREFIX, name, &value);
         }
     }
+    if !has("request-id") {
+        return;
+    }
     let ids = ["request-id", "x-request-id", "llm_provider-request-id", "llm_provider-x-request-id"];
-    if let Some(id) = ids.iter().find_map(|name| text(name).filter(|id| !id.is_empty())) {
-        if twice && !list.iter().any(|(name, _)| name == "llm_provider-request-id") {
-            push(list, "llm_provider-request-id", id.clone());
+    if let Some(id) = ids.iter().find_map(|name| value(name).filter(|id| !id.is_empty())) {
+        if twice && list.get("llm_provider-request-id").is_none() {
+            push(list, "llm_provider-request-id", &id);
         }
         push(list, "request-id", id);
     }
 }
 
 /// All values of a header as httpx joins them; bytes beyond ASCII as UTF-8, else as Latin-1.
-fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
-    let mut out = None::<String>;
-    for value in headers.get_all(name) {
-        let text = match std::str::from_utf8(value.as_bytes()) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) => Cow::Owned(value.as_bytes().iter().map(|byte| char::from(*byte)).collect::<String>()),
-        };
-        match &mut out {
-            Some(out) => {
-                out.push_str(", ");
-                out.push_str(&text);
-            }
-            None => out = Some(text.into_owned()),
-        }
+fn joined<'a>(values: &mut dyn Iterator<Item = &'a HeaderValue>) -> Option<Cow<'a, str>> {
+    let text = |value: &'a HeaderValue| match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(value.as_bytes().iter().map(|byte| char::from(*byte)).collect::<String>()),
+    };
+    let mut out = text(values.next()?);
+    for value in values {
+        let out = out.to_mut();
+        out.push_str(", ");
+        out.push_str(&text(value));
     }
-    out
+    Some(out)
 }

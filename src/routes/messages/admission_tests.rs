@@ -224,7 +224,7 @@ fn a_streams_headers_have_one_request_id_and_nothing_empty() {
         let list = headers::stream("id", &deployment, "claude", &provider, &clock, 0.0);
         let about = |name: &str| name.contains("request-id") || name.contains("x-");
         let known = |name: &str| name.starts_with("x-litellm-");
-        list.into_iter().filter(|(name, _)| about(name) && !known(name)).map(|(n, v)| format!("{n}: {v}")).collect()
+        list.iter().filter(|(name, _)| about(name) && !known(name)).map(|(n, v)| format!("{n}: {v}")).collect()
     };
     let both: Vec<String> = seen(&[("x-request-id", "b"), ("request-id", "a"), ("x-empty", ""), ("x-none", "None")]);
     assert_eq!(both, ["llm_provider-x-request-id: b", "llm_provider-request-id: a", "request-id: a"]);

@@ -62,7 +62,7 @@ async fn send(call: &Call, admitted: &Admitted, body: Bytes) -> Result<Response,
     let request = || Request {
         method: Method::POST,
         uri: admitted.outgoing.uri.clone(),
-        headers: admitted.outgoing.headers.clone(),
+        headers: admitted.outgoing.headers.iter().cloned().collect(),
         body: body.clone(),
         timeout: admitted.timeout,
     };
@@ -262,12 +262,12 @@ async fn stream(admitted: Admitted, answer: upstream::Response, clock: Clock) ->
             Reply { status: StatusCode::OK, headers, body: ReplyBody::Stream(Box::new(relay)), log }
         }
         First::Failed(failure) => {
-            headers.push(("content-type".into(), "application/json".into()));
+            headers.push("content-type", "application/json");
             let body = ReplyBody::Full(failure.body(Dialect::Anthropic));
             Reply { status: failure.status, headers, body, log: relay.known() }
         }
         First::Answer(status, body) => {
-            headers.push(("content-type".into(), "application/json".into()));
+            headers.push("content-type", "application/json");
             Reply { status, headers, body: ReplyBody::Full(body.into()), log: relay.known() }
         }
     }
@@ -276,7 +276,7 @@ async fn stream(admitted: Admitted, answer: upstream::Response, clock: Clock) ->
 fn refuse(call: &Call, admitted: &Admitted, mut failure: Failure, sent: &Instant) -> Reply {
     let headers = headers::error(admitted);
     if call.snapshot.settings.call_id_in_error_body {
-        let id = headers.iter().find(|(name, _)| name == "x-litellm-call-id").map(|(_, id)| id.clone());
+        let id = headers.get("x-litellm-call-id").map(str::to_owned);
         failure.extra.insert("litellm_call_id".into(), id.into());
     }
     if let Some(id) = call.head.header("x-request-id").filter(|id| !id.is_empty()) {

@@ -1,14 +1,17 @@
 //! The headers of `/v1/messages` answers, in LiteLLM's order. Non-streamed answers lack the api base and all provider
 //! headers; errors carry only the short set.
-use std::{borrow::Cow, time::Instant};
+use std::time::Instant;
 
 use http::HeaderMap;
 
 use super::Admitted;
 use crate::{
     config::Deployment,
-    routes::litellm_headers::{HeaderList, LITELLM_VERSION, push, push_deployment},
-    spend::{Cost, cost::python_float},
+    routes::{
+        HeaderList,
+        litellm_headers::{LITELLM_VERSION, push, push_deployment},
+    },
+    spend::Cost,
 };
 
 /// Provider headers that LiteLLM also passes on under their own name (types/utils.py `OPENAI_RESPONSE_HEADERS`).
@@ -30,18 +33,18 @@ pub(super) struct Clock {
 
 /// A JSON answer. `cost`: `None` where LiteLLM could not price it.
 pub(super) fn json(admitted: &Admitted, cost: Option<&Cost>, clock: &Clock) -> HeaderList {
-    let mut list = Vec::with_capacity(24);
+    let mut list = HeaderList::with_capacity(32);
     push(&mut list, "content-type", "application/json");
     push(&mut list, "x-litellm-call-id", admitted.call_id.clone());
     push_deployment(&mut list, &admitted.deployment);
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     if let Some(cost) = cost {
         if cost.total != 0.0 {
-            push(&mut list, "x-litellm-response-cost", python_float(cost.total));
+            list.push_float("x-litellm-response-cost", cost.total);
         }
         push_cost_parts(&mut list, cost);
     }
-    push(&mut list, "x-litellm-key-spend", python_float(admitted.key_spend + cost.map_or(0.0, |cost| cost.total)));
+    list.push_float("x-litellm-key-spend", admitted.key_spend + cost.map_or(0.0, |cost| cost.total));
     push_times(&mut list, clock);
     push_router(&mut list, &admitted.group);
     list
@@ -56,15 +59,15 @@ pub(super) fn stream(
     clock: &Clock,
     key_spend: f64,
 ) -> HeaderList {
-    let mut list = Vec::with_capacity(32 + provider.len());
+    let mut list = HeaderList::with_capacity(40 + provider.len());
     push(&mut list, "x-litellm-call-id", call_id);
     push_deployment(&mut list, deployment);
     if let Some(base) = &deployment.api_base {
-        push(&mut list, "x-litellm-model-api-base", base.clone());
+        push(&mut list, "x-litellm-model-api-base", base);
     }
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push_cost_parts(&mut list, &Cost::default());
-    push(&mut list, "x-litellm-key-spend", python_float(key_spend));
+    list.push_float("x-litellm-key-spend", key_spend);
     push_times(&mut list, clock);
     push(&mut list, "x-litellm-callback-duration-ms", "0.0");
     push_provider(&mut list, provider);
@@ -81,39 +84,39 @@ pub(super) fn push_event_stream(list: &mut HeaderList) {
 
 /// A failure with a deployment picked.
 pub(super) fn error(admitted: &Admitted) -> HeaderList {
-    let mut list = Vec::with_capacity(8);
-    push(&mut list, "x-litellm-call-id", admitted.call_id.clone());
-    push(&mut list, "x-litellm-model-id", admitted.deployment.id.clone());
+    let mut list = HeaderList::with_capacity(16);
+    push(&mut list, "x-litellm-call-id", &admitted.call_id);
+    push(&mut list, "x-litellm-model-id", &admitted.deployment.id);
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push(&mut list, "x-litellm-response-cost", "0");
-    push(&mut list, "x-litellm-key-spend", python_float(admitted.key_spend));
-    push(&mut list, "x-litellm-timeout", python_float(admitted.timeout.as_secs_f64()));
+    list.push_float("x-litellm-key-spend", admitted.key_spend);
+    list.push_float("x-litellm-timeout", admitted.timeout.as_secs_f64());
     push(&mut list, "content-type", "application/json");
     list
 }
 
 fn push_cost_parts(list: &mut HeaderList, cost: &Cost) {
-    push(list, "x-litellm-response-cost-original", python_float(cost.total));
+    list.push_float("x-litellm-response-cost-original", cost.total);
     push(list, "x-litellm-response-cost-discount-amount", "0.0");
     push(list, "x-litellm-response-cost-margin-amount", "0.0");
     push(list, "x-litellm-response-cost-margin-percent", "0.0");
     // LiteLLM's input cost holds the cache costs; the header does not (`_uncached_input_cost`)
     let plain = cost.input - cost.cache_read - cost.cache_creation;
-    push(list, "x-litellm-response-cost-input", python_float(plain));
-    push(list, "x-litellm-response-cost-output", python_float(cost.output));
+    list.push_float("x-litellm-response-cost-input", plain);
+    list.push_float("x-litellm-response-cost-output", cost.output);
     if cost.cache_read != 0.0 {
-        push(list, "x-litellm-response-cost-cache-read", python_float(cost.cache_read));
+        list.push_float("x-litellm-response-cost-cache-read", cost.cache_read);
     }
     if cost.cache_creation != 0.0 {
-        push(list, "x-litellm-response-cost-cache-creation", python_float(cost.cache_creation));
+        list.push_float("x-litellm-response-cost-cache-creation", cost.cache_creation);
     }
-    push(list, "x-litellm-response-cost-tool-usage", python_float(cost.tools));
+    list.push_float("x-litellm-response-cost-tool-usage", cost.tools);
 }
 
 fn push_times(list: &mut HeaderList, clock: &Clock) {
     let total = clock.started.elapsed().as_secs_f64() * 1000.0;
-    push(list, "x-litellm-response-duration-ms", python_float(total));
-    push(list, "x-litellm-overhead-duration-ms", python_float(overhead_ms(clock)));
+    list.push_float("x-litellm-response-duration-ms", total);
+    list.push_float("x-litellm-overhead-duration-ms", overhead_ms(clock));
 }
 
 /// What `x-litellm-overhead-duration-ms` says now.
@@ -141,17 +144,13 @@ fn push_provider(list: &mut HeaderList, provider: &HeaderMap) {
     }
     for name in provider.keys() {
         let own = name.as_str();
-        let prefixed = match own.starts_with("llm_provider-") {
-            true => own.to_owned(),
-            false => format!("llm_provider-{own}"),
-        };
-        list.push((Cow::Owned(prefixed), text(own)));
+        list.push_made("llm_provider-", own.strip_prefix("llm_provider-").unwrap_or(own), &text(own));
     }
     if let Some(id) = ["request-id", "x-request-id"].into_iter().map(text).find(|id| !id.is_empty()) {
-        if !list.iter().any(|(name, _)| name == "llm_provider-request-id") {
-            push(list, "llm_provider-request-id", id.clone());
+        if list.get("llm_provider-request-id").is_none() {
+            push(list, "llm_provider-request-id", &id);
         }
         push(list, "request-id", id);
     }
-    list.retain(|(_, value)| !matches!(value.as_str(), "" | "None"));
+    list.retain(|_, value| !matches!(value, "" | "None"));
 }
