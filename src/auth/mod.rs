@@ -85,8 +85,8 @@ pub async fn look_up(head: &Head, snapshot: &Snapshot, directory: &Directory) ->
         Presented::Candidate { hash, .. } if snapshot.settings.has_database => hash,
         _ => return Ok(Caller::Stranger),
     };
-    // a caller whose spend could not be counted where the others count
-    if matches!(snapshot.coordination, Coordination::Unsupported(_)) {
+    // a caller whose spend could not be counted where and as the others count
+    if matches!(snapshot.coordination, Coordination::Unsupported(_)) || snapshot.settings.other_books {
         return Err(Decline::VirtualKey);
     }
     let Some(url) = &snapshot.database_url else { return Err(Decline::VirtualKey) };

@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    ConfigDecline, ConfigError, Deployment, ModelGroup, Report, Settings, Snapshot,
+    ConfigDecline, ConfigError, Deployment, ModelGroup, Report, Settings, Snapshot, books,
     deployment::{self, Built, Input},
     env::{self, Env},
     keys::{self, Rule, Section, rule},
@@ -132,6 +132,7 @@ pub(super) fn snapshot(
                 node.value == Value::Bool(true) || text.as_deref() == Some("true")
             }),
             counter_ttl: counter_ttl(&litellm),
+            other_books: !books::are_plain(&general, &litellm, env),
             spend_flush: number(&general, "proxy_batch_write_at").and_then(|s| Duration::try_from_secs_f64(s).ok()),
         },
         master_key: master_key.filter(|key| !key.is_empty()).map(Secret::new),

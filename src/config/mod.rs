@@ -2,6 +2,7 @@
 //! `os.environ/`, the classification of every key (native, declines to Python, no bearing). It must never fail where
 //! LiteLLM accepts a file, never talk to a provider, and never print a value.
 mod assemble;
+mod books;
 mod deployment;
 mod env;
 mod handle;

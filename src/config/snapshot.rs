@@ -182,6 +182,8 @@ pub struct Settings {
     pub ready_without_database: bool,
     /// `general_settings.proxy_batch_write_at`: seconds between two writes of spend
     pub spend_flush: Option<Duration>,
+    /// a setting changes what LiteLLM writes down: the edge then keeps no books, and virtual keys are Python's
+    pub other_books: bool,
     /// `default_redis_ttl`: seconds a spend counter lives after its last change; LiteLLM's default is 60
     pub counter_ttl: Option<i64>,
 }

@@ -54,7 +54,7 @@ pub(super) struct Outcome {
 impl Account {
     /// `None`: nobody keeps books, or LiteLLM's row for this deployment is not known exactly.
     pub(super) fn open(call: &Call, call_id: &str, deployment: &Deployment, group: &str, kind: Kind) -> Option<Self> {
-        call.snapshot.database_url.as_ref()?;
+        call.snapshot.database_url.as_ref().filter(|_| !call.snapshot.settings.other_books)?;
         let payer = payer(&call.caller, kind.end_user)?;
         let model_map = deployment.model_map.clone()?;
         let head = &call.head;

@@ -1,0 +1,52 @@
+//! Settings that change what LiteLLM writes down of a call, or how long it believes a key. The edge keeps books in one
+//! way only: where one of these is set it writes nothing, and virtual keys are Python's. Pure.
+use super::{
+    env::{self, Env},
+    yaml::Map,
+};
+
+const LITELLM: &[&str] = &[
+    "disable_end_user_cost_tracking",
+    "disable_add_user_agent_to_request_tags",
+    "extra_spend_tag_headers",
+    "overwrite_user_with_key_hash",
+    "redact_user_api_key_info",
+    "force_redis_hash_tag_grouping",
+    "default_team_settings",
+];
+const GENERAL: &[&str] = &[
+    "disable_spend_logs",
+    "disable_spend_updates",
+    "store_prompts_in_spend_logs",
+    "spend_logs_metadata_fields",
+    "token_rate_limit_type",
+    "use_spend_logs_partitioning",
+    "user_api_key_cache_ttl",
+    "custom_auth_run_common_checks",
+];
+const VARIABLES: &[&str] = &["STORE_PROMPTS_IN_SPEND_LOGS"];
+
+/// None of them is set.
+pub(super) fn are_plain(general: &Map, litellm: &Map, env: &Env) -> bool {
+    let set =
+        |map: &Map, names: &[&str]| names.iter().any(|name| map.get(name).is_some_and(|node| node.value.truthy()));
+    let variable = |name: &&&str| env::text(env, name).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
+    !set(general, GENERAL) && !set(litellm, LITELLM) && VARIABLES.iter().find(variable).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::yaml;
+
+    #[test]
+    fn one_setting_is_enough() {
+        let map = |text: &str| yaml::parse(text.as_bytes()).unwrap().value.as_map().cloned().unwrap();
+        let (none, env) = (Map::default(), Env::new());
+        assert!(are_plain(&map("{disable_spend_logs: false, master_key: x}"), &none, &env));
+        assert!(!are_plain(&map("{disable_spend_logs: true}"), &none, &env));
+        assert!(!are_plain(&none, &map("{extra_spend_tag_headers: [x]}"), &env));
+        let stored = Env::from([("STORE_PROMPTS_IN_SPEND_LOGS".to_owned(), "True".to_owned())]);
+        assert!(!are_plain(&none, &none, &stored));
+    }
+}
