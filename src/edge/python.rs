@@ -18,6 +18,11 @@ use pingora::{
 
 use super::{state::EdgeConfig, tunnel};
 
+/// What the system receives ahead of us on a connection to Python, bytes (it doubles this for its own use). An answer
+/// that nobody reads is held back after so much instead of after the megabytes the system would take by itself, and the
+/// pieces that wait inside Pingora are smaller.
+const RECEIVE_BUFFER: usize = 64 << 10;
+
 /// Where the Python gateway listens, as written on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PythonAddress {
@@ -202,6 +207,7 @@ impl PythonTarget {
             count: 5,
             user_timeout: Duration::ZERO,
         });
+        options.tcp_recv_buf = Some(RECEIVE_BUFFER);
         options.http_upstream_request_policy = HttpUpstreamRequestPolicy::default();
         let mut upgrade = plain.clone();
         // another pool: an ordinary connection has not the tunnel's reader
