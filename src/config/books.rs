@@ -1,9 +1,6 @@
 //! Settings that change what LiteLLM writes down of a call, or how long it believes a key. The edge keeps books in one
 //! way only: where one of these is set it writes nothing, and virtual keys are Python's. Pure.
-use super::{
-    env::{self, Env},
-    yaml::Map,
-};
+use super::{env::Env, yaml::Map};
 
 const LITELLM: &[&str] = &[
     "disable_end_user_cost_tracking",
@@ -30,8 +27,8 @@ const VARIABLES: &[&str] = &["STORE_PROMPTS_IN_SPEND_LOGS"];
 pub(super) fn are_plain(general: &Map, litellm: &Map, env: &Env) -> bool {
     let set =
         |map: &Map, names: &[&str]| names.iter().any(|name| map.get(name).is_some_and(|node| node.value.truthy()));
-    let variable = |name: &&&str| env::text(env, name).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
-    !set(general, GENERAL) && !set(litellm, LITELLM) && VARIABLES.iter().find(variable).is_none()
+    let variable = |name: &&str| env.get(*name).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
+    !set(general, GENERAL) && !set(litellm, LITELLM) && !VARIABLES.iter().any(|name| variable(&name))
 }
 
 #[cfg(test)]
