@@ -28,7 +28,7 @@ pub(super) fn are_plain(general: &Map, litellm: &Map, env: &Env) -> bool {
     let set =
         |map: &Map, names: &[&str]| names.iter().any(|name| map.get(name).is_some_and(|node| node.value.truthy()));
     let variable = |name: &&str| env.get(*name).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
-    !set(general, GENERAL) && !set(litellm, LITELLM) && !VARIABLES.iter().any(|name| variable(&name))
+    !set(general, GENERAL) && !set(litellm, LITELLM) && !VARIABLES.iter().any(variable)
 }
 
 #[cfg(test)]
