@@ -48,7 +48,6 @@ fn is_current(file: &str, current: String) {
 
 /// Reasons that no case of the parity suite can show, and what shows them instead.
 const WITHOUT_A_CASE: &[(Decline, &str)] = &[
-    (Decline::KeyFeature, "needs rows of keys, which no case can have yet: src/auth/checks_tests.rs"),
     (Decline::NoDeployment, "needs calls at the same time, the suite sends one after the other: admission_tests.rs"),
     (Decline::Fault, "a bug of the edge, which no request is known to meet: tests/edge/panics.rs"),
 ];
