@@ -212,7 +212,17 @@ fn session(head: &Head) -> Option<String> {
         middle.is_some_and(|vendor| !vendor.is_empty())
     };
     let names = head.headers.keys().map(http::HeaderName::as_str).filter(|name| vendor(name)).chain(["x-session-id"]);
-    names.filter_map(|name| head.header(name)).find(usable).map(str::to_owned)
+    let named = names.filter_map(|name| head.header(name)).find(usable).map(str::to_owned);
+    named.or_else(|| trace_id(head.header("traceparent")?.trim()))
+}
+
+/// The trace of W3C's `traceparent`: 2, 32, 16 and 2 hex digits; a trace of zeros is none.
+fn trace_id(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &&str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let valid = parts.len() == 4 && parts.iter().zip([2, 32, 16, 2]).all(|(part, length)| hex(part, length));
+    let trace = parts.get(1).filter(|_| valid)?.to_lowercase();
+    trace.bytes().any(|byte| byte != b'0').then_some(trace)
 }
 
 /// The end user a body names (auth_utils.py `get_end_user_id_from_request_body`): a text or a number.
@@ -237,6 +247,15 @@ fn text(value: Option<Raw<'_>>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trace_names_the_session() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(trace_id(&format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase())).as_deref(), Some(trace));
+        for wrong in ["", "00-x-y-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"] {
+            assert_eq!(trace_id(wrong), None);
+        }
+    }
 
     #[test]
     fn tags_and_end_users_are_litellms() {
