@@ -74,6 +74,11 @@ const COMPLETION_DETAILS: &[&str] = &[
     "rejected_prediction_tokens",
 ];
 
+/// Members that OpenAI's own types have: a whole answer's details show these.
+const OWN_PROMPT_DETAILS: &[&str] = &["audio_tokens", "cached_tokens"];
+const OWN_COMPLETION_DETAILS: &[&str] =
+    &["accepted_prediction_tokens", "audio_tokens", "reasoning_tokens", "rejected_prediction_tokens"];
+
 /// The object.
 pub fn metadata(record: &Record) -> Value {
     let (payer, facts) = (&record.payer, &record.facts);
@@ -116,11 +121,13 @@ pub fn metadata(record: &Record) -> Value {
 
 fn usage_object(facts: &Facts) -> Map<String, Value> {
     let mut usage: Map<String, Value> = serde_json::from_str(&facts.usage).unwrap_or_default();
-    for (name, members) in
-        [("prompt_tokens_details", PROMPT_DETAILS), ("completion_tokens_details", COMPLETION_DETAILS)]
-    {
+    let (prompt, completion) = match facts.shape {
+        Shape::Stream => (PROMPT_DETAILS, COMPLETION_DETAILS),
+        _ => (OWN_PROMPT_DETAILS, OWN_COMPLETION_DETAILS),
+    };
+    for (name, members) in [("prompt_tokens_details", prompt), ("completion_tokens_details", completion)] {
         let details = usage.entry(name).or_insert(Value::Null);
-        if let (Shape::Stream, Some(details)) = (facts.shape, details.as_object_mut()) {
+        if let Some(details) = details.as_object_mut() {
             members.iter().for_each(|member| _ = details.entry(*member).or_insert(Value::Null));
         }
     }
