@@ -169,8 +169,6 @@ pub struct UsageNote {
     pub id: Option<String>,
     /// whether cache writes are told apart by their time to live
     pub has_cache_details: bool,
-    /// a `message_delta` told the output's tokens; without one LiteLLM counts them itself
-    pub is_told: bool,
     line: Vec<u8>,
     skipping: bool,
 }
@@ -227,7 +225,6 @@ impl UsageNote {
             _ => None,
         };
         let of = of.and_then(Raw::object);
-        self.is_told |= started.is_none() && of.is_some();
         self.has_cache_details |= of.as_ref().is_some_and(|usage| usage.some("cache_creation").is_some());
         read_usage(of.as_ref(), &mut self.usage);
     }

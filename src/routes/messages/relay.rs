@@ -145,10 +145,10 @@ impl Relay {
         self.settle();
     }
 
-    /// Bills a stream that came to its end and told its usage.
+    /// Bills a stream that came to its end, by what it told.
     fn settle(&mut self) {
         let Some(account) = self.admitted.account.take() else { return };
-        let Some(id) = self.usage.id.clone().filter(|_| self.usage.is_told) else { return };
+        let Some(id) = self.usage.id.clone() else { return };
         let tokens = self.usage.usage;
         let cost = price(&self.admitted, &tokens);
         let plain = Usage { cache_read: 0, cache_creation: 0, cache_creation_1h: 0, ..tokens };
