@@ -130,6 +130,7 @@ fn a_connection_over_the_limit_is_closed_at_once_and_one_that_ends_makes_room() 
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
     assert_eq!(get(edge.port, "/edge/live").status, 200, "the edge's own pages are there");
     drop(raw);
+    eventually(Duration::from_secs(5), "all seats are free", || taken() == 0);
     let mut held: Vec<Client> = (0..5).map(|_| Client::to(edge.port)).collect();
     eventually(Duration::from_secs(5), "all seats are taken", || taken() == 5);
     held.pop();

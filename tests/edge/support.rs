@@ -97,7 +97,14 @@ pub(crate) fn start_edge_with(
     let edge = build_edge(config, routes, configure, Hooks::default());
     let running = edge.clone();
     thread::spawn(move || edge::run(running, Signals::Never));
-    eventually(PATIENCE, "the edge accepts", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut probe = None;
+    eventually(PATIENCE, "the edge accepts", || {
+        probe = TcpStream::connect(("127.0.0.1", port)).ok();
+        probe.is_some()
+    });
+    // counted now, or it would be counted while a test counts its own
+    eventually(PATIENCE, "the connection is seen", || edge.drain.connections() > 0);
+    drop(probe);
     if python.is_some_and(|port| TcpStream::connect(("127.0.0.1", port)).is_ok()) {
         eventually(PATIENCE, "python is seen up", || edge.services.metrics.python_up.get() == 1);
     }
