@@ -271,6 +271,7 @@ fn admit(id: &str, path: &str, body: &[u8]) {
         snapshot: snapshot.clone(),
         services: services.clone(),
         caller: crate::auth::Caller::Master,
+        fetched: None,
         started: Instant::now(),
         now: SystemTime::UNIX_EPOCH,
     };

@@ -18,6 +18,7 @@ use crate::{
     config::Snapshot,
     json::{Object, Raw},
     routes::{Decline, Head},
+    secret::Secret,
 };
 
 /// What is judged.
@@ -66,11 +67,38 @@ pub fn judge(request: &Request<'_>) -> Result<(), Stop> {
     if request.body.iter().any(|(name, _)| !UNSUSPICIOUS.contains(&name)) {
         return Err(Stop::Declined(Decline::Field));
     }
+    by(CHECKS, request, master, || model(request))
+}
+
+/// Judges the caller of a route that names no model and has no body.
+pub fn judge_read(request: &Request<'_>) -> Result<(), Stop> {
+    judge_without_body(READ_CHECKS, request)
+}
+
+/// Judges the caller of a route that is no model's: the key's own budget does not count there.
+pub fn judge_info(request: &Request<'_>) -> Result<(), Stop> {
+    judge_without_body(INFO_CHECKS, request)
+}
+
+fn judge_without_body(checks: &[Check], request: &Request<'_>) -> Result<(), Stop> {
+    if matches!(request.caller, Caller::Nobody | Caller::Master) {
+        return Ok(());
+    }
+    let Some(master) = &request.snapshot.master_key else { return Err(Stop::Declined(Decline::MasterKeyUnset)) };
+    by(checks, request, master, || Ok(String::new()))
+}
+
+fn by(
+    checks: &[Check],
+    request: &Request<'_>,
+    master: &Secret,
+    model: impl FnOnce() -> Result<String, Stop>,
+) -> Result<(), Stop> {
     let presented = presented(request.head, master);
     match (request.caller, &presented) {
         (Caller::Key(identity), Presented::Candidate { hash, shown }) => {
-            let subject = Subject { identity, model: model(request)?, hash, shown, request };
-            CHECKS.iter().try_for_each(|check| check(&subject))
+            let subject = Subject { identity, model: model()?, hash, shown, request };
+            checks.iter().try_for_each(|check| check(&subject))
         }
         (Caller::Unknown(_), Presented::Candidate { hash, shown }) => {
             Err(Refusal::unknown_key(shown, &hash.to_string()).into())
@@ -189,6 +217,22 @@ const CHECKS: &[Check] = &[
     late_features,
 ];
 
+/// The same where no model is named. Budgets count there too, rates do not.
+const READ_CHECKS: &[Check] = &[
+    early_features,
+    key_blocked,
+    user_active,
+    not_expired,
+    read_limits,
+    route_allowed,
+    team_there_and_open,
+    read_features,
+    late_features,
+];
+
+const INFO_CHECKS: &[Check] =
+    &[early_features, key_blocked, user_active, not_expired, route_allowed, team_there_and_open, info_features];
+
 /// What changes how the checks after it run.
 fn early_features(subject: &Subject<'_>) -> Result<(), Stop> {
     let (identity, key) = (subject.identity, &subject.identity.key);
@@ -264,6 +308,25 @@ fn key_limits(subject: &Subject<'_>) -> Result<(), Stop> {
     none_of(&[("key_limit", limited::key(subject.identity))])
 }
 
+fn read_limits(subject: &Subject<'_>) -> Result<(), Stop> {
+    none_of(&[("limit", limited::key(subject.identity) || limited::others(subject.identity))])
+}
+
+/// What changes which models a key sees, and more than its lists.
+fn read_features(subject: &Subject<'_>) -> Result<(), Stop> {
+    let identity = subject.identity;
+    none_of(&[
+        ("project", identity.key.project_id.is_some()),
+        ("aliases", !identity.key.aliases.is_empty() || !identity.team_aliases.is_empty()),
+        ("access_groups", !identity.key_access_groups.is_empty() || !identity.team_access_groups.is_empty()),
+    ])
+}
+
+fn info_features(subject: &Subject<'_>) -> Result<(), Stop> {
+    let identity = subject.identity;
+    none_of(&[("project", identity.key.project_id.is_some()), ("limit", limited::others(identity))])
+}
+
 /// `is_virtual_key_allowed_to_call_route`
 fn route_allowed(subject: &Subject<'_>) -> Result<(), Stop> {
     let (allowed, route) = (&subject.identity.key.allowed_routes, subject.request.head.path.as_str());
@@ -278,17 +341,32 @@ fn route_allowed(subject: &Subject<'_>) -> Result<(), Stop> {
     Err(Refusal::route_denied(&list, route).into())
 }
 
-/// A path, the start of one, a prefix with a star, or a group of LiteLLM's (proxy/_types.py `LiteLLMRoutes`).
+/// A path, the start of one, a prefix with a star, or one of LiteLLM's groups.
 fn covers(entry: &str, route: &str) -> bool {
-    let group = match entry {
-        "llm_api_routes" => true,
-        "openai_routes" => route.ends_with("/chat/completions"),
-        "anthropic_routes" => route == "/v1/messages",
-        _ => false,
-    };
+    let chat = || route.ends_with("/chat/completions");
+    let group = GROUPS.iter().any(|(name, routes)| {
+        *name == entry && routes.iter().any(|listed| *listed == route || *listed == CHAT && chat())
+    });
     let below = || route.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     group || below() || entry.strip_suffix('*').is_some_and(|prefix| route.starts_with(prefix))
 }
+
+/// Stands for every path of chat completions.
+const CHAT: &str = "/chat/completions";
+
+/// The native routes in LiteLLM's groups of routes (proxy/_types.py `LiteLLMRoutes`).
+const GROUPS: &[(&str, &[&str])] = &[
+    ("llm_api_routes", &[CHAT, "/v1/messages", "/v1/models", "/models"]),
+    ("openai_routes", &[CHAT, "/v1/models", "/models"]),
+    ("anthropic_routes", &["/v1/messages"]),
+    ("info_routes", &["/v1/models", "/models", "/key/info"]),
+    ("key_management_routes", &["/key/info"]),
+    ("management_routes", &["/key/info"]),
+    ("internal_user_routes", &["/key/info"]),
+    ("ui_routes", &["/v1/models", "/models", "/key/info"]),
+    ("admin_viewer_routes", &["/v1/models", "/models", "/key/info"]),
+    ("org_admin_allowed_routes", &["/v1/models", "/models", "/key/info"]),
+];
 
 /// Python's `repr` of a list of plain strings.
 fn python_list(entries: &[String]) -> Option<String> {

@@ -10,7 +10,7 @@ pub mod presented;
 pub mod record;
 pub mod refusal;
 
-pub use checks::{Request, Stop, judge};
+pub use checks::{Request, Stop, judge, judge_info, judge_read};
 pub use directory::{Ages, Directory, Found};
 pub use hash::KeyHash;
 pub use presented::Presented;

@@ -54,6 +54,7 @@ fn ask_in(question: &AdmissionQuestion<'_>, env: Env) -> anyhow::Result<Option<S
         snapshot: snapshot.clone(),
         services: Arc::new(services),
         caller: crate::auth::Caller::Master,
+        fetched: None,
         started: Instant::now(),
         now: SystemTime::now(),
     };

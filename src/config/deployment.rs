@@ -190,12 +190,16 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
         model_info: info,
         model_map,
         access_groups,
+        lists_plainly: model_info.is_none_or(|info| LISTING.iter().all(|key| info.get(key).is_none())),
         declines: declines.0,
         prices: Prices { fixed, ..Prices::default() },
         slots: Slots { limit, ..Slots::default() },
         outgoing: Default::default(),
     }))
 }
+
+/// Keys of `model_info` that change lists of models (proxy_server.py `model_list`).
+const LISTING: &[&str] = &["blocked", "discoverable", "display_name", "mode", "team_id", "team_public_model_name"];
 
 /// Whether LiteLLM's facts about the model are the price map's alone.
 fn model_map_applies(input: &Input<'_>, fixed: bool) -> bool {

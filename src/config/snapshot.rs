@@ -77,6 +77,8 @@ pub struct Deployment {
     pub model_map: Option<Arc<str>>,
     /// `model_info.access_groups`: names that stand for this deployment's model in lists of models
     pub access_groups: Vec<String>,
+    /// no key of its `model_info` changes how models are listed (`display_name`, `discoverable`, `blocked`, ...)
+    pub lists_plainly: bool,
     /// why requests to this deployment go to Python
     pub declines: Vec<ConfigDecline>,
     /// where calls go, ready to use: `{api_base}/chat/completions` (openai), `{api_base}/v1/messages` (anthropic)

@@ -154,6 +154,7 @@ impl Proxy {
         let call = Call {
             head: Arc::new(head),
             caller,
+            fetched: None,
             params,
             policy,
             body: body.clone(),
@@ -162,8 +163,13 @@ impl Proxy {
             started: ctx.record.started,
             now: SystemTime::now(),
         };
+        let call = match route.fetch {
+            Some(fetch) => fetch(call).await,
+            None => Ok(call),
+        };
         // admission has no side effects: what it cannot decide, Python can
-        match guard::call(|| (route.admit)(call)).unwrap_or(Err(Decline::Fault)) {
+        let admitted = call.and_then(|call| guard::call(|| (route.admit)(call)).unwrap_or(Err(Decline::Fault)));
+        match admitted {
             Ok(execution) => Ok(Way::Native(execution)),
             Err(reason) => {
                 self.decline(ctx, route, reason);

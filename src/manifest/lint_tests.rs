@@ -154,6 +154,7 @@ fn a_route_behind_an_earlier_one_of_litellm_is_shadowed() {
         paths: &["/{provider}/v1/files"],
         needs_body: false,
         needs_caller: false,
+        fetch: None,
         dialect: crate::error::Dialect::OpenAi,
         serves: "",
         declines: &[],

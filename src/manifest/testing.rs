@@ -61,6 +61,7 @@ const fn row(id: &'static str, methods: &'static [Method], paths: &'static [&'st
         paths,
         needs_body: false,
         needs_caller: false,
+        fetch: None,
         dialect: Dialect::OpenAi,
         serves: "",
         declines: &[],

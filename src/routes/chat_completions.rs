@@ -34,6 +34,7 @@ pub const CHAT_COMPLETIONS: NativeRoute = NativeRoute {
     ],
     needs_body: true,
     needs_caller: true,
+    fetch: None,
     dialect: Dialect::OpenAi,
     serves: "provider openai and OpenAI-compatible api_bases: JSON and streaming, tools, images, reasoning fields",
     declines: &[

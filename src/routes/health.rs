@@ -12,6 +12,7 @@ pub const LIVELINESS: NativeRoute = NativeRoute {
     paths: &["/health/liveliness", "/health/liveness"],
     needs_body: false,
     needs_caller: false,
+    fetch: None,
     dialect: Dialect::OpenAi,
     serves: "the edge process is alive",
     declines: &[Decline::NotThisPath],
@@ -29,6 +30,7 @@ pub const READINESS: NativeRoute = NativeRoute {
     paths: &["/health/readiness"],
     needs_body: false,
     needs_caller: false,
+    fetch: None,
     dialect: Dialect::OpenAi,
     serves: "the edge process is ready, and whether Postgres answers",
     declines: &[Decline::NotThisPath, Decline::Setting],
@@ -103,6 +105,7 @@ mod tests {
                 control: crate::routes::Control::none(),
             }),
             caller: crate::auth::Caller::Nobody,
+            fetched: None,
             started: Instant::now(),
             now: std::time::SystemTime::now(),
         }

@@ -32,6 +32,7 @@ pub const MESSAGES: NativeRoute = NativeRoute {
     paths: &["/v1/messages"],
     needs_body: true,
     needs_caller: true,
+    fetch: None,
     dialect: Dialect::Anthropic,
     serves: "provider anthropic, any api_base: JSON and streaming, tools, images, thinking, cache_control",
     declines: &[

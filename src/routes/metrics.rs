@@ -12,6 +12,7 @@ pub const METRICS: NativeRoute = NativeRoute {
     paths: &["/metrics"],
     needs_body: false,
     needs_caller: false,
+    fetch: None,
     dialect: Dialect::OpenAi,
     serves: "the edge's own metrics, unless LiteLLM serves its own there",
     declines: &[

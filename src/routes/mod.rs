@@ -7,6 +7,7 @@ pub mod decline;
 pub mod doc;
 pub mod header_list;
 pub mod health;
+pub mod key_info;
 pub mod litellm_headers;
 pub mod messages;
 pub mod metrics;
@@ -20,5 +21,6 @@ pub use control::Control;
 pub use decline::Decline;
 pub use header_list::HeaderList;
 pub use native::{
-    Call, CallLog, EventStream, Execution, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy, Services,
+    Call, CallLog, EventStream, Execution, Fetch, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy,
+    Services,
 };

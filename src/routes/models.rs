@@ -1,19 +1,20 @@
-//! `GET /v1/models` and `/models` for the master key (LiteLLM proxy_server.py `model_list`). It lists the configured
-//! groups; views of other clients, teams and filters are Python's.
-use std::sync::LazyLock;
-
+//! `GET /v1/models` and `/models` (LiteLLM proxy_server.py `model_list`): for the master key all configured groups, for a
+//! virtual key those it may see ([`visible`]), in the shape the client reads ([`shapes`]). Filters are Python's.
 use http::{Method, StatusCode};
-use regex::Regex;
-use serde_json::{Map, Value};
 
-use super::{Call, CallLog, Decline, Execution, Head, NativeRoute, Reply, ReplyBody};
+use super::{Call, CallLog, Decline, Execution, Head, NativeRoute, Reply, ReplyBody, refused::stopped};
 use crate::{
-    auth,
-    config::{Deployment, ModelGroup, Snapshot},
+    auth::{self, Caller},
+    config::Snapshot,
     error::Dialect,
     faults::fault,
-    json::ObjectWriter,
+    json::Object,
 };
+
+mod shapes;
+mod visible;
+
+use shapes::Shape;
 
 /// The row of the route table.
 pub const MODELS: NativeRoute = NativeRoute {
@@ -21,35 +22,31 @@ pub const MODELS: NativeRoute = NativeRoute {
     methods: &[Method::GET],
     paths: &["/v1/models", "/models"],
     needs_body: false,
-    needs_caller: false,
+    needs_caller: true,
+    fetch: None,
     dialect: Dialect::OpenAi,
-    serves: "the OpenAI list of all model groups",
+    serves: "the list of all model groups, or of those a virtual key may see, as OpenAI and as Anthropic write it",
     declines: &[
-        Decline::NoKey,
         Decline::VirtualKey,
         Decline::MasterKeyUnset,
         Decline::CustomAuth,
         Decline::Query,
-        Decline::ControlHeader,
+        Decline::KeyFeature,
         Decline::Model,
         Decline::ModelsInDatabase,
         Decline::NotThisPath,
     ],
     admit_head,
-    admit: |call| Ok(list(&call)),
+    admit,
 };
 
 fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
     if snapshot.settings.root_path.is_some() {
         return Err(Decline::NotThisPath);
     }
-    auth::identify(head, snapshot)?;
-    if head.query.as_deref().is_some_and(|query| !query.is_empty()) {
+    auth::present(head, snapshot)?;
+    if !head.query.as_deref().unwrap_or_default().split('&').all(has_no_meaning) {
         return Err(Decline::Query);
-    }
-    // Anthropic's list, and Claude Code's names in it
-    if head.headers.contains_key("anthropic-version") || head.headers.contains_key("x-gateway-client") {
-        return Err(Decline::ControlHeader);
     }
     if snapshot.declines.iter().any(|reason| reason.decline == Decline::ModelsInDatabase) {
         return Err(Decline::ModelsInDatabase);
@@ -58,75 +55,60 @@ fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
     if snapshot.other_names || snapshot.group_order.iter().any(|name| name.contains('*')) {
         return Err(Decline::Model);
     }
-    Ok(())
+    let plain = |name| snapshot.groups.get(name).is_none_or(|group| group.deployments.iter().all(|d| d.lists_plainly));
+    match snapshot.group_order.iter().all(plain) {
+        true => Ok(()),
+        false => Err(Decline::Model),
+    }
 }
 
-fn list(call: &Call) -> Execution {
+/// Anthropic's clients ask for pages; LiteLLM has one page.
+fn has_no_meaning(parameter: &str) -> bool {
+    let limit = |value: &str| value.bytes().all(|byte| byte.is_ascii_digit());
+    parameter.is_empty() || parameter.strip_prefix("limit=").is_some_and(limit)
+}
+
+fn admit(call: Call) -> Result<Execution, Decline> {
+    let nothing = Object::default();
+    let request = auth::Request {
+        head: &call.head,
+        snapshot: &call.snapshot,
+        caller: &call.caller,
+        body: &nothing,
+        named_by_path: false,
+        now: call.now,
+    };
+    if let Err(stop) = auth::judge_read(&request) {
+        return stopped(call, stop);
+    }
+    let names = match &call.caller {
+        Caller::Key(identity) => visible::visible(identity, &call.snapshot)?,
+        _ => call.snapshot.group_order.iter().map(String::as_str).collect(),
+    };
+    let names = names.get(usize::from(fault!(ModelMissing))..).unwrap_or_default();
+    let body = ReplyBody::Full(shapes::list(names, shape(&call.head), &call.snapshot).into());
     let headers = [("content-type", "application/json")].into();
-    let body = ReplyBody::Full(body(&call.snapshot).into());
-    Box::pin(std::future::ready(Reply { status: StatusCode::OK, headers, body, log: CallLog::default() }))
+    Ok(Box::pin(std::future::ready(Reply { status: StatusCode::OK, headers, body, log: CallLog::default() })))
 }
 
-/// `{"data":[...],"object":"list"}` in file order.
-fn body(snapshot: &Snapshot) -> Vec<u8> {
-    let mut out = ObjectWriter::with_capacity(64 + snapshot.group_order.len() * 160);
-    let data = out.key("data");
-    data.push(b'[');
-    for (at, name) in snapshot.group_order.iter().skip(usize::from(fault!(ModelMissing))).enumerate() {
-        if at > 0 {
-            data.push(b',');
-        }
-        data.extend_from_slice(&row(name, snapshot.groups.get(name).map(AsRef::as_ref)));
+/// The shape this client reads (model_listing_utils.py `is_claude_code_client`).
+fn shape(head: &Head) -> Shape {
+    if !head.headers.contains_key("anthropic-version") {
+        return Shape::OpenAi;
     }
-    data.push(b']');
-    out.string("object", "list");
-    out.finish()
-}
-
-/// A Claude that LiteLLM's price map does not have (`fallback_generalizations`, rule claude-family-baseline).
-static CLAUDE: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?i)claude-[a-z]+-\d+(?:[-.]\d+)?(?:-\d{8})?").ok());
-static CLAUDE_BASELINE: LazyLock<Map<String, Value>> = LazyLock::new(|| {
-    let facts = [("max_input_tokens", 200_000), ("max_output_tokens", 64_000)];
-    let mut info: Map<String, Value> = facts.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
-    info.insert("mode".into(), "chat".into());
-    info
-});
-
-fn info_of(deployment: &Deployment) -> &Map<String, Value> {
-    let is_claude = || CLAUDE.as_ref().is_some_and(|claude| claude.is_match(&deployment.litellm_model));
-    if deployment.model_info.is_empty() && is_claude() { &CLAUDE_BASELINE } else { &deployment.model_info }
-}
-
-/// One model (proxy/utils.py `create_model_info_response`).
-fn row(name: &str, group: Option<&ModelGroup>) -> Vec<u8> {
-    let mut row = ObjectWriter::with_capacity(160);
-    row.string("id", name);
-    row.string("object", "model");
-    row.raw("created", "1677610602");
-    row.string("owned_by", "openai");
-    let infos: Vec<&Map<String, Value>> =
-        group.map(|group| group.deployments.iter().map(|d| info_of(d)).collect()).unwrap_or_default();
-    if let Some(mode) = infos.first().and_then(|info| info.get("mode")).and_then(Value::as_str) {
-        row.string("mode", mode);
-    }
-    for key in ["max_input_tokens", "max_output_tokens"] {
-        let most = infos.iter().filter_map(|info| info.get(key)).filter_map(Value::as_f64).reduce(f64::max);
-        if let Some(most) = most {
-            row.raw(key, &format!("{most}"));
-        }
-    }
-    row.finish()
+    let first = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let claude_code = ["claude-cli/", "claude-code/"].iter().any(|prefix| first("user-agent").starts_with(prefix));
+    Shape::Anthropic { picker: claude_code || first("x-gateway-client").eq_ignore_ascii_case("claude-code") }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashMap;
 
     use super::*;
     use crate::config::load;
 
-    fn snapshot(text: &str) -> Snapshot {
+    pub(in crate::routes) fn snapshot(text: &str) -> Snapshot {
         let path = std::env::temp_dir().join(format!("models-{}-{}.yaml", std::process::id(), text.len()));
         std::fs::write(&path, text).unwrap();
         let loaded = load(&path, &HashMap::from([("LITELLM_MASTER_KEY".to_owned(), "sk-master-of-models".to_owned())]));
@@ -171,7 +153,12 @@ mod tests {
             row("emb", r#","mode":"embedding","max_input_tokens":8191"#),
         ];
         let wanted = format!(r#"{{"data":[{}],"object":"list"}}"#, wanted.join(","));
-        assert_eq!(String::from_utf8(body(&snapshot)).unwrap(), wanted);
+        assert_eq!(list(&snapshot, Shape::OpenAi), wanted);
+    }
+
+    fn list(snapshot: &Snapshot, shape: Shape) -> String {
+        let names: Vec<&str> = snapshot.group_order.iter().map(String::as_str).collect();
+        String::from_utf8(shapes::list(&names, shape, snapshot)).unwrap()
     }
 
     #[test]
@@ -180,8 +167,19 @@ mod tests {
         let plain = snapshot(plain);
         assert_eq!(admit_head(&head(None, &[]), &plain), Ok(()));
         assert_eq!(admit_head(&head(Some("scope=expand"), &[]), &plain), Err(Decline::Query));
-        for header in ["anthropic-version", "x-gateway-client"] {
-            assert_eq!(admit_head(&head(None, &[(header, "x")]), &plain), Err(Decline::ControlHeader));
+        assert_eq!(admit_head(&head(Some("limit=1000"), &[]), &plain), Ok(()));
+        assert_eq!(shape(&head(None, &[("x-gateway-client", "claude-code")])), Shape::OpenAi);
+        let anthropic = ("anthropic-version", "x");
+        assert_eq!(shape(&head(None, &[anthropic])), Shape::Anthropic { picker: false });
+        for asks in [("x-gateway-client", "Claude-Code"), ("user-agent", "claude-cli/2.1")] {
+            assert_eq!(shape(&head(None, &[anthropic, asks])), Shape::Anthropic { picker: true });
+        }
+        for hidden in ["blocked: true", "discoverable: false", "display_name: Mine"] {
+            let config = format!(
+                "model_list:\n- {{model_name: gpt-4o, litellm_params: {{model: openai/gpt-4o, api_key: k}}, \
+                 model_info: {{{hidden}}}}}\n"
+            );
+            assert_eq!(admit_head(&head(None, &[]), &snapshot(&config)), Err(Decline::Model));
         }
         let wild =
             snapshot("model_list:\n- {model_name: 'openai/*', litellm_params: {model: 'openai/*', api_key: k}}\n");

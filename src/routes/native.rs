@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
 
 use super::{Decline, HeaderList};
 use crate::{auth::Caller, config::Snapshot, error::Dialect, telemetry::Metrics, upstream};
@@ -74,6 +75,8 @@ pub struct Call {
     pub snapshot: Arc<Snapshot>,
     pub services: Arc<Services>,
     pub caller: Caller,
+    /// what the route's [`NativeRoute::fetch`] has read
+    pub fetched: Option<Arc<Value>>,
     pub started: Instant,
     /// wall clock at the start, for `created`
     pub now: SystemTime,
@@ -122,6 +125,10 @@ pub struct Reply {
 /// It runs to its end even if the client leaves before the answer starts (LiteLLM does not cancel those calls).
 pub type Execution = Pin<Box<dyn Future<Output = Reply> + Send + 'static>>;
 
+/// Reads what an admission is decided on, and answered with, from where no memory of it is good enough. Read-only: it may
+/// still decline.
+pub type Fetch = fn(Call) -> Pin<Box<dyn Future<Output = Result<Call, Decline>> + Send>>;
+
 /// One row of [`super::table::NATIVE_ROUTES`].
 pub struct NativeRoute {
     /// names routes.toml entries, metrics, evidence and reports
@@ -132,6 +139,8 @@ pub struct NativeRoute {
     pub needs_body: bool,
     /// whether the caller is looked up before `admit`
     pub needs_caller: bool,
+    /// after the caller, before `admit`
+    pub fetch: Option<Fetch>,
     pub dialect: Dialect,
     /// one line for the README's table: what is served
     pub serves: &'static str,

@@ -32,6 +32,7 @@ const fn route(
         paths,
         needs_body,
         needs_caller: false,
+        fetch: None,
         dialect: Dialect::OpenAi,
         serves: "tests",
         declines: &[Decline::Field, Decline::VirtualKey],

@@ -216,6 +216,7 @@ pub(crate) fn deployment(model: &str, known: bool, defaults: Value) -> Deploymen
         model_info: model_info.as_object().cloned().unwrap_or_default(),
         model_map: None,
         access_groups: Vec::new(),
+        lists_plainly: true,
         declines: Vec::new(),
         uri: Some("http://127.0.0.1:1/v1/chat/completions".parse().unwrap()),
     }

@@ -177,6 +177,7 @@ pub(super) fn call(snapshot: Snapshot, body: &Value, path_model: Option<&str>) -
             control: crate::routes::Control::none(),
         }),
         caller: crate::auth::Caller::Master,
+        fetched: None,
         started: Instant::now(),
         now: std::time::SystemTime::now(),
     }

@@ -175,6 +175,7 @@ pub(super) fn call(head: Head, body: impl Into<Bytes>, snapshot: Snapshot) -> Ca
         snapshot: Arc::new(snapshot),
         services: Arc::clone(&SERVICES),
         caller: crate::auth::Caller::Master,
+        fetched: None,
         started: Instant::now(),
         now: SystemTime::now(),
     }

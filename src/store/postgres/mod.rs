@@ -2,6 +2,7 @@
 //! Its tables are Prisma's: it must never alter one.
 pub mod counters;
 pub mod identity;
+pub mod key_row;
 pub mod spend;
 
 use std::{
