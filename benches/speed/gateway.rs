@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf, process::Command, time::Duration};
 use anyhow::{Context, Result};
 
 use crate::{
+    backing::Backing,
     options::{Options, Other},
     process::{self, Running},
     works::Target,
@@ -20,12 +21,15 @@ pub(crate) struct Setup {
     pub(crate) env: Vec<(&'static str, String)>,
     /// what clients send
     pub(crate) key: String,
+    /// what creates it: the body of `/key/generate`
+    pub(crate) generate: Option<String>,
 }
+
+const MASTER_KEY: &str = "sk-bench";
 
 impl Setup {
     /// A master key and nothing else: no database, no Redis, no retries, no cooldowns.
     pub(crate) fn master_key(provider: u16) -> Self {
-        let key = "sk-bench";
         let config = format!(
             "model_list:
   - model_name: gpt
@@ -34,11 +38,26 @@ impl Setup {
     litellm_params: {{model: anthropic/claude-sonnet-4-5-20250929, api_base: \"http://127.0.0.1:{provider}\", api_key: sk-upstream}}
 litellm_settings: {{num_retries: 0, request_timeout: 60}}
 router_settings: {{num_retries: 0, disable_cooldowns: true}}
-general_settings: {{master_key: {key}}}
+general_settings: {{master_key: {MASTER_KEY}}}
 "
         );
         let env = vec![("LITELLM_LOCAL_MODEL_COST_MAP", "True".to_owned()), ("LITELLM_LOG", "ERROR".to_owned())];
-        Self { name: "master key only, no database, no Redis", config, env, key: key.into() }
+        Self { name: "master key only, no database, no Redis", config, env, key: MASTER_KEY.into(), generate: None }
+    }
+
+    /// A virtual key with limits that are never reached, a budget, and its books in Postgres and Redis.
+    pub(crate) fn virtual_key(provider: u16, backing: &Backing) -> Self {
+        let plain = Self::master_key(provider);
+        let books = format!("general_settings: {{master_key: {MASTER_KEY}, database_url: os.environ/DATABASE_URL}}");
+        let config = plain.config.replace(&format!("general_settings: {{master_key: {MASTER_KEY}}}"), &books);
+        let key = "sk-bench-virtual-0001";
+        let body = format!(
+            r#"{{"key":"{key}","rpm_limit":100000000,"tpm_limit":1000000000000,"max_parallel_requests":100000,"max_budget":1000000}}"#
+        );
+        let mut env = plain.env;
+        env.extend(backing.env());
+        let name = "virtual key with limits of requests, tokens and calls at a time and a budget; Postgres and Redis";
+        Self { name, config, env, key: key.into(), generate: Some(body) }
     }
 }
 
@@ -91,6 +110,7 @@ pub(crate) struct Stage<'a> {
     folder: PathBuf,
     provider_port: u16,
     provider: Option<Running>,
+    pub(crate) backing: Option<Backing>,
 }
 
 impl<'a> Stage<'a> {
@@ -99,9 +119,11 @@ impl<'a> Stage<'a> {
         let folder = std::env::temp_dir().join(format!("litellm-rust-speed-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let port = options.port.map_or_else(process::free_port, Ok)?;
-        let setup = Setup::master_key(port);
+        let venv = options.python.as_deref().filter(|_| options.keys);
+        let backing = venv.map(|venv| Backing::start(&folder, venv)).transpose()?;
+        let setup = backing.as_ref().map_or_else(|| Setup::master_key(port), |it| Setup::virtual_key(port, it));
         fs::write(folder.join("config.yaml"), &setup.config)?;
-        let mut stage = Self { options, setup, folder, provider_port: port, provider: None };
+        let mut stage = Self { options, setup, folder, provider_port: port, provider: None, backing };
         stage.start_provider()?;
         Ok(stage)
     }
@@ -202,13 +224,29 @@ impl<'a> Stage<'a> {
     fn python(&self, name: &str, workers: u32) -> Result<(u16, Running, Duration)> {
         let venv = self.options.python.as_deref().context("no Python environment (--python)")?;
         let port = process::free_port()?;
-        let mut command = Command::new(venv.join("bin/litellm"));
+        let litellm = venv.join("bin/litellm");
+        let mut command = match &self.backing {
+            Some(backing) => backing.wrapped(&litellm)?,
+            None => Command::new(litellm),
+        };
         command.current_dir(&self.folder).arg("--config").arg(self.folder.join("config.yaml"));
         command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--telemetry", "False"]);
         command.args(["--num_workers", &workers.to_string()]);
-        let mut running = Running::start(command, &self.setup.env, &self.log(name))?;
+        let mut env = self.setup.env.clone();
+        env.push(("REFERENCE_VENV", venv.display().to_string()));
+        let mut running = Running::start(command, &env, &self.log(name))?;
         let ready = running.wait_for(port, "/health/readiness", Duration::from_secs(600))?;
         Ok((port, running, ready))
+    }
+
+    pub(crate) fn master_key(&self) -> &'static str {
+        MASTER_KEY
+    }
+
+    /// Makes the clients' key, by the first Python gateway.
+    pub(crate) fn make_key(&self, python: &Gateway) -> Result<()> {
+        let Some(body) = &self.setup.generate else { return Ok(()) };
+        process::post(python.target.port, "/key/generate", MASTER_KEY, body).context("the virtual key")
     }
 
     /// With its shipped routes.toml, access log and all; native routes run without evidence, which only this and the
@@ -217,8 +255,8 @@ impl<'a> Stage<'a> {
         let port = process::free_port()?;
         let mut command = Command::new(&self.options.binary);
         command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--log", &self.options.log]);
-        command.args(["--python", &format!("http://127.0.0.1:{python}"), "--routes", "routes.toml", "--config"]);
-        command.arg(self.folder.join("config.yaml"));
+        command.args(["--python", &format!("http://127.0.0.1:{python}"), "--routes"]).arg(self.routes()?);
+        command.arg("--config").arg(self.folder.join("config.yaml"));
         let mut env = self.setup.env.clone();
         env.push(match kind {
             Kind::EdgeNative => ("LITELLM_EDGE_UNGATED", "1".into()),
@@ -227,6 +265,16 @@ impl<'a> Stage<'a> {
         let mut running = Running::start(command, &env, &self.log(name))?;
         let ready = running.wait_for(port, "/edge/ready", Duration::from_secs(20))?;
         Ok((port, running, ready))
+    }
+
+    /// The shipped file; where books are kept, with what an operator has to accept for that.
+    fn routes(&self) -> Result<PathBuf> {
+        if self.backing.is_none() {
+            return Ok("routes.toml".into());
+        }
+        let accepting = self.folder.join("routes.toml");
+        fs::write(&accepting, fs::read_to_string("routes.toml")?.replace("# accept = [", "accept = ["))?;
+        Ok(accepting)
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -243,6 +291,7 @@ impl<'a> Stage<'a> {
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
         self.provider = None;
+        self.backing = None;
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -8,6 +8,7 @@
 #![allow(clippy::indexing_slicing)]
 
 mod answer;
+mod backing;
 mod budgets;
 mod docs;
 mod forwarder;
@@ -24,6 +25,7 @@ mod run;
 #[cfg(test)]
 mod smoke;
 mod table;
+mod traffic;
 mod works;
 
 use std::{fs, process::ExitCode};

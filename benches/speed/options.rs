@@ -11,6 +11,8 @@ Measures the bare provider, the Python gateway, the edge and others side by side
   --python VENV          environment with LiteLLM (default: $REFERENCE_VENV; without one no Python rows)
   --no-python            no Python rows
   --rounds N             default 3; figures are medians of the rounds
+  --keys                 a virtual key with limits and a budget, spend kept in Postgres and Redis (needs Python; streams
+                         that a slow provider paces are left out). The result goes below FOLDER/keys
   --quick                a smoke: seconds, one round, few connections; the figures mean nothing
   --only WORK            only works whose name contains this (a whole name also finds works that are no part of a run)
   --gateways A,B         only these: provider forwarder python-1 python-2 edge-pass edge-python-1 edge-native and others' names
@@ -40,6 +42,7 @@ pub(crate) struct Options {
     pub(crate) log: String,
     pub(crate) out: PathBuf,
     pub(crate) write_docs: bool,
+    pub(crate) keys: bool,
 }
 
 impl Default for Options {
@@ -58,6 +61,7 @@ impl Default for Options {
             log: "info".into(),
             out: "target/bench".into(),
             write_docs: false,
+            keys: false,
         }
     }
 }
@@ -85,6 +89,7 @@ impl Options {
                 "--no-python" => options.python = None,
                 "--rounds" => options.rounds = value()?.parse::<u32>().context("--rounds")?.max(1),
                 "--quick" => (options.quick, options.rounds) = (true, 1),
+                "--keys" => options.keys = true,
                 "--only" => options.only = value()?,
                 "--gateways" => options.gateways = list(&value()?).map(str::to_owned).collect(),
                 "--connections" => {
@@ -100,6 +105,10 @@ impl Options {
                 unknown if unknown.starts_with('-') => bail!("unknown option {unknown}\n\n{USAGE}"),
                 binary => options.binary = binary.into(),
             }
+        }
+        if options.keys {
+            options.python.as_ref().context("--keys: the key is Python's to make (--python)")?;
+            options.out.push("keys");
         }
         Ok(options)
     }

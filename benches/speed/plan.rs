@@ -89,6 +89,10 @@ pub(crate) fn load_name(connections: usize, rate: Option<f64>) -> String {
 pub(crate) fn cells(options: &Options) -> Vec<Cell> {
     let wanted = |work: &&Work| {
         let named = work.name == options.only;
+        // a paced work names an end user: that is another kind of request
+        if options.keys && work.paced {
+            return false;
+        }
         named || (work.standard && work.name.contains(&options.only))
     };
     let loads = if options.quick { QUICK } else { LOADS };

@@ -66,6 +66,11 @@ impl Drop for Running {
     }
 }
 
+/// A process that something else has started is stopped by a signal too.
+pub(crate) fn also_stop(pid: u32) {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+}
+
 /// Ctrl-C and SIGTERM stop what was started, too.
 pub(crate) fn stop_all_on_signal() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -90,6 +95,37 @@ fn stop_tree(root: u32) {
 /// A port nobody listens on now.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A POST of JSON that must be answered with 200.
+pub(crate) fn post(port: u16, path: &str, key: &str, body: &str) -> Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if !answer.starts_with("HTTP/1.1 200") {
+        bail!("POST {path}: {answer}");
+    }
+    Ok(())
+}
+
+/// The text of a GET's answer.
+pub(crate) fn get(port: u16, path: &str, key: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn get_is_ok(port: u16, path: &str) -> bool {

@@ -29,6 +29,9 @@ pub(crate) struct Report {
     /// what makes these figures doubtful
     pub(crate) warnings: Vec<String>,
     pub(crate) rows: Vec<Row>,
+    /// what Postgres and Redis had to do, where gateways keep books
+    #[serde(default)]
+    pub(crate) traffic: Vec<crate::traffic::Traffic>,
     pub(crate) ratios: Vec<budgets::Ratio>,
     pub(crate) budgets: Vec<budgets::Budget>,
 }

@@ -16,6 +16,7 @@ use crate::{
     process,
     report::{Machine, Report, versions},
     rows::{self, Measured, Sample, median},
+    traffic,
     works::WORKS,
 };
 
@@ -64,6 +65,13 @@ pub(crate) fn run(options: &Options) -> Result<Option<Report>> {
             progress(&format!("{:4.0} s, round {}, {}", begun.elapsed().as_secs_f64(), round + 1, cell.name()));
             measure_all(cell, &in_order(&all), round, &stage, &mut samples);
         }
+        if let (Some(backing), 0) = (&stage.backing, round) {
+            progress("what Postgres and Redis are asked");
+            report.traffic = traffic::measure(backing, &in_order(&all), options.quick)?;
+        }
+        for edge in edges.iter().filter(|edge| edge.kind == Kind::EdgeNative) {
+            native_served_itself(edge, &stage)?;
+        }
     }
     progress("");
     let medians =
@@ -102,6 +110,9 @@ fn start_pythons(stage: &Stage<'_>) -> Result<Vec<Gateway>> {
         if stage.options.wants(name) || behind_the_edge {
             progress(&format!("starting {name}, which takes half a minute"));
             let python = stage.start(name, Kind::Python { workers }, None)?;
+            if pythons.is_empty() {
+                stage.make_key(&python)?;
+            }
             for work in WORKS.iter().filter(|work| work.standard) {
                 if let Some(bytes) = work.request(&python.target) {
                     let request = Request::new(python.target.port, bytes, work);
@@ -133,6 +144,20 @@ fn start_edges(stage: &Stage<'_>, pythons: &[Gateway]) -> Result<Vec<Gateway>> {
     }
     started.extend(stage.options.others.iter().map(|other| stage.other(other)));
     Ok(started)
+}
+
+/// A request that was passed on would be answered by the provider in Python's place, and rightly: the edge must say of
+/// each that it was native.
+fn native_served_itself(edge: &Gateway, stage: &Stage<'_>) -> Result<()> {
+    let metrics = process::get(edge.target.port, "/edge/metrics", stage.master_key())?;
+    let declined = metrics.lines().find(|line| {
+        let counts = line.starts_with("litellm_edge_declines_total{") && !line.ends_with(" 0");
+        counts && ["chat_completions", "messages"].iter().any(|route| line.contains(&format!("route=\"{route}\"")))
+    });
+    match declined {
+        Some(line) => anyhow::bail!("{} passed requests on: {line}", edge.name),
+        None => Ok(()),
+    }
 }
 
 /// The provider first: what is added is taken against it. Python, which heats the machine longest, last.

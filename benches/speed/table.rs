@@ -98,6 +98,17 @@ pub(crate) fn terminal(report: &Report) -> String {
     out
 }
 
+fn traffic(report: &Report) -> Vec<String> {
+    let line = |of: &crate::traffic::Traffic| {
+        let (queries, commands) = (figure(of.queries_per_1000), figure(of.commands_per_1000));
+        format!(
+            "1,000 requests through {}: {queries} statements to Postgres, {commands} commands to Redis.",
+            of.gateway
+        )
+    };
+    report.traffic.iter().map(line).collect()
+}
+
 fn measured(budget: &Budget) -> String {
     budget.measured.map_or("-".into(), |measured| format!("{} {}", figure(measured), budget.unit))
 }
@@ -155,6 +166,7 @@ fn facts(report: &Report) -> Vec<String> {
         format!("Idle RSS: {}.", by_gateway(&report.idle_rss_mb, "MB")),
     ];
     facts.extend(floor(report));
+    facts.extend(traffic(report));
     facts
 }
 
