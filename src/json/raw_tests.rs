@@ -2,6 +2,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::json::MAX_DEPTH;
 
 #[test]
 fn numbers_that_python_reads_as_others_are_no_request() {
