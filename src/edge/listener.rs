@@ -25,6 +25,7 @@ use pingora::{
 use tokio::{
     net::TcpSocket,
     signal::unix::{SignalKind, signal},
+    sync::Notify,
 };
 
 use super::{
@@ -111,7 +112,14 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
         service.add_uds(&path.to_string_lossy(), None);
     }
     let received = received.map(Mutex::new);
-    server.add_service(Handed { service, edge: edge.clone(), listeners: listeners.clone(), received });
+    let watched = Arc::<Notify>::default();
+    server.add_service(Handed {
+        service,
+        edge: edge.clone(),
+        listeners: listeners.clone(),
+        received,
+        watched: watched.clone(),
+    });
     let mut io = background_service("io", Io(edge.clone()));
     io.threads = Some(1);
     server.add_service(io);
@@ -122,7 +130,7 @@ pub fn run(edge: Arc<Edge>, signals: Signals) -> Result<(), StartError> {
     }
     let python = config.python.as_ref().map(ToString::to_string);
     tracing::info!(listen = ?config.listen, unix_socket = ?config.unix_socket, python, "edge starts");
-    server.run(RunArgs { shutdown_signal: Box::new(Watch { edge: edge.clone(), signals, listeners }) });
+    server.run(RunArgs { shutdown_signal: Box::new(Watch { edge: edge.clone(), signals, listeners, watched }) });
     clean_up(&edge);
     Ok(())
 }
@@ -221,6 +229,8 @@ struct Watch {
     edge: Arc<Edge>,
     signals: Signals,
     listeners: Listeners,
+    /// told once signals have their handlers: whoever is served from then on is drained
+    watched: Arc<Notify>,
 }
 
 impl Watch {
@@ -248,7 +258,10 @@ impl Watch {
 impl ShutdownSignalWatch for Watch {
     async fn recv(&self) -> ShutdownSignal {
         let registered = match self.signals {
-            Signals::Never => return std::future::pending().await,
+            Signals::Never => {
+                self.watched.notify_one();
+                return std::future::pending().await;
+            }
             Signals::Process => {
                 let on = |kind| signal(kind).ok();
                 let kinds =
@@ -256,6 +269,7 @@ impl ShutdownSignalWatch for Watch {
                 kinds.map(on)
             }
         };
+        self.watched.notify_one();
         let [Some(mut terminate), Some(mut interrupt), Some(mut hangup), Some(mut quit)] = registered else {
             tracing::error!("signals cannot be watched: the edge stops only by being killed");
             return std::future::pending().await;

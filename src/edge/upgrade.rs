@@ -27,6 +27,7 @@ use pingora::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
+    sync::Notify,
 };
 
 use super::{front::Front, health::PythonState, state::Edge};
@@ -104,11 +105,14 @@ pub(super) struct Handed {
     pub(super) listeners: Listeners,
     /// taken over from a running process
     pub(super) received: Option<Mutex<Fds>>,
+    /// no connection is taken before signals have their handlers
+    pub(super) watched: Arc<Notify>,
 }
 
 #[async_trait]
 impl Serves for Handed {
     async fn start_service(&mut self, fds: Option<ListenFds>, shutdown: ShutdownWatch, listeners_per_fd: usize) {
+        self.watched.notified().await;
         let upgrading = self.received.is_some();
         if let Some(table) = &fds {
             if let Some(received) = self.received.take() {

@@ -67,7 +67,7 @@ fn hooks_are_called_at_sighup_and_awaited_before_the_exit() {
         let notes = || fs::read_to_string(folder.0.join("notes")).unwrap_or_default();
         let mut process = start(&folder);
         // the first may come before the handler is there, and is ignored then
-        eventually(Duration::from_secs(5), "the reload hook was called", || {
+        eventually(Duration::from_secs(10), "the reload hook was called", || {
             process.signal("-HUP");
             std::thread::sleep(Duration::from_millis(50));
             !notes().is_empty()
@@ -75,7 +75,7 @@ fn hooks_are_called_at_sighup_and_awaited_before_the_exit() {
         std::thread::sleep(Duration::from_millis(200));
         let before = notes();
         process.signal("-HUP");
-        eventually(Duration::from_secs(3), "each SIGHUP is one call", || notes() == format!("{before}reloaded\n"));
+        eventually(Duration::from_secs(10), "each SIGHUP is one call", || notes() == format!("{before}reloaded\n"));
         let before = notes();
         assert_eq!(get(process.port, "/edge/live").status, 200);
         // a request in flight is finished first, then the queues are written: it may have put something in

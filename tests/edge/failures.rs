@@ -64,7 +64,7 @@ fn an_outage_is_a_502_once_it_is_longer_than_a_restart() {
             let _ = stream.write_all(ok("up").as_bytes());
         }
     });
-    eventually(Duration::from_secs(3), "python is seen", || edge.edge.services.metrics.python_up.get() == 1);
+    eventually(Duration::from_secs(10), "python is seen", || edge.edge.services.metrics.python_up.get() == 1);
     up.store(false, Ordering::SeqCst);
     server.join().unwrap(); // the prober's next question ends it
     is_litellms(&get(edge.port, "/x"), 503);

@@ -285,7 +285,7 @@ fn hostile_requests_are_refused_or_served_once() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(gateway.side(), "native", "and it serves as before");
-    eventually(Duration::from_secs(5), "nothing is in flight but the question", || {
+    eventually(Duration::from_secs(10), "nothing is in flight but the question", || {
         get(port, "/edge/ready").json()["in_flight"] == 1
     });
     let log = fs::read_to_string(&log).unwrap();

@@ -137,10 +137,10 @@ fn a_reset_stream_stops_native_streams_and_pass_through() {
         body.send_reset(h2::Reason::CANCEL);
         drop((passed, body));
         tokio::task::spawn_blocking(move || {
-            eventually(Duration::from_secs(3), "the native stream is dropped", || {
+            eventually(Duration::from_secs(10), "the native stream is dropped", || {
                 STREAMS_DROPPED.load(std::sync::atomic::Ordering::SeqCst) > before
             });
-            eventually(Duration::from_secs(3), "python sees the reset", || {
+            eventually(Duration::from_secs(10), "python sees the reset", || {
                 gone.load(std::sync::atomic::Ordering::SeqCst) == 1
             });
         })

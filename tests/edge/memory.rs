@@ -105,9 +105,9 @@ fn a_connection_over_the_limit_is_closed_at_once_and_one_that_ends_makes_room() 
     let python = FakePython::start(|_, stream| stream.write_all(ok("fine").as_bytes()).is_ok());
     let edge = start_edge(Some(python.port), |config| config.max_connections = 5);
     let taken = || edge.edge.drain.connections();
-    eventually(Duration::from_secs(5), "the connections of the start are over", || taken() == 0);
+    eventually(Duration::from_secs(10), "the connections of the start are over", || taken() == 0);
     let mut held: Vec<Client> = (0..5).map(|_| Client::to(edge.port)).collect();
-    eventually(Duration::from_secs(5), "all seats are taken", || taken() == 5);
+    eventually(Duration::from_secs(10), "all seats are taken", || taken() == 5);
     let mut refused = TcpStream::connect(("127.0.0.1", edge.port)).unwrap();
     refused.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     assert!(matches!(refused.read(&mut [0; 1]), Ok(0) | Err(_)), "closed without a word");
@@ -119,21 +119,21 @@ fn a_connection_over_the_limit_is_closed_at_once_and_one_that_ends_makes_room() 
     }
     // one connection of HTTP/2 is no way round it: so many requests are in flight at most
     held.clear();
-    eventually(Duration::from_secs(5), "all seats are free", || taken() == 0);
+    eventually(Duration::from_secs(10), "all seats are free", || taken() == 0);
     let mut raw = Raw::open(edge.port, &[]);
     let fields = |path| vec![(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "edge")];
     for at in 0..5 {
         raw.send(&frame(HEADERS, END_HEADERS, 2 * at + 1, &block(&fields("/x"))));
     }
-    eventually(Duration::from_secs(5), "five are in flight", || edge.edge.drain.in_flight() == 5);
+    eventually(Duration::from_secs(10), "five are in flight", || edge.edge.drain.in_flight() == 5);
     let answer = get(edge.port, "/x");
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
     assert_eq!(get(edge.port, "/edge/live").status, 200, "the edge's own pages are there");
     drop(raw);
-    eventually(Duration::from_secs(5), "all seats are free", || taken() == 0);
+    eventually(Duration::from_secs(10), "all seats are free", || taken() == 0);
     let mut held: Vec<Client> = (0..5).map(|_| Client::to(edge.port)).collect();
-    eventually(Duration::from_secs(5), "all seats are taken", || taken() == 5);
+    eventually(Duration::from_secs(10), "all seats are taken", || taken() == 5);
     held.pop();
-    eventually(Duration::from_secs(5), "a seat is free", || taken() == 4);
+    eventually(Duration::from_secs(10), "a seat is free", || taken() == 4);
     assert_eq!(get(edge.port, "/x").text(), "fine");
 }

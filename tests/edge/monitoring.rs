@@ -210,10 +210,10 @@ fn dashboard_and_alerts_name_what_an_exercised_edge_shows() {
     client.send(post_bytes("/cut", "x"));
     assert!(client.answer().is_none());
     gateway.process.signal("-HUP");
-    eventually(Duration::from_secs(5), "reloaded", || {
+    eventually(Duration::from_secs(10), "reloaded", || {
         gateway.metric("litellm_edge_reloads_total{file=\"routes\",result=\"ok\"}") > 0
     });
-    eventually(Duration::from_secs(5), "the cut answer is counted", || {
+    eventually(Duration::from_secs(10), "the cut answer is counted", || {
         gateway.metric(r#"litellm_edge_aborts_total{by="origin",route="other",side="python"}"#) == 1
     });
     let scraped = gateway.get("/edge/metrics");

@@ -145,13 +145,13 @@ fn a_client_that_leaves_before_the_answer_does_not_stop_the_call() {
     let before = SLOW_FINISHED.load(Ordering::SeqCst);
     let mut client = Client::to(edge.port);
     client.send(post_bytes("/slow", "300"));
-    eventually(Duration::from_secs(2), "the call runs", || edge.edge.drain.in_flight() == 1);
+    eventually(Duration::from_secs(10), "the call runs", || edge.edge.drain.in_flight() == 1);
     drop(client);
     std::thread::sleep(Duration::from_millis(100));
     // still in flight: a drain waits for it
     assert_eq!(edge.edge.drain.in_flight(), 1);
-    eventually(Duration::from_secs(2), "the call ends", || SLOW_FINISHED.load(Ordering::SeqCst) > before);
-    eventually(Duration::from_secs(2), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
+    eventually(Duration::from_secs(10), "the call ends", || SLOW_FINISHED.load(Ordering::SeqCst) > before);
+    eventually(Duration::from_secs(10), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn a_client_that_leaves_a_silent_stream_aborts_it() {
     client.head().unwrap();
     assert_eq!(client.chunk().unwrap(), b"data: 0\n\n");
     drop(client);
-    eventually(Duration::from_secs(2), "the stream is dropped", || STREAMS_DROPPED.load(Ordering::SeqCst) > before);
-    eventually(Duration::from_secs(2), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
+    eventually(Duration::from_secs(10), "the stream is dropped", || STREAMS_DROPPED.load(Ordering::SeqCst) > before);
+    eventually(Duration::from_secs(10), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
 }
 
 #[test]
@@ -213,12 +213,12 @@ fn memory_for_bodies_is_bounded_over_all_requests() {
     holder.send(format!(
         "POST /echo HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer {MASTER}\r\ncontent-length: 800\r\n\r\nx"
     ));
-    eventually(Duration::from_secs(2), "the first is being read", || edge.edge.drain.in_flight() == 1);
+    eventually(Duration::from_secs(10), "the first is being read", || edge.edge.drain.in_flight() == 1);
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(post(edge.port, "/echo", "y".repeat(300)).header("x-litellm-edge"), Some("python"));
     assert_eq!(post(edge.port, "/echo", "y".repeat(100)).header("x-litellm-edge"), Some("native"));
     drop(holder);
-    eventually(Duration::from_secs(2), "the budget is free again", || {
+    eventually(Duration::from_secs(10), "the budget is free again", || {
         post(edge.port, "/echo", "y".repeat(900)).header("x-litellm-edge") == Some("native")
     });
 }

@@ -185,7 +185,7 @@ fn an_upload_is_streamed_while_it_comes() {
     let edge = start_edge(Some(python.port), |_| {});
     let mut client = Client::to(edge.port);
     client.send("POST /upload HTTP/1.1\r\nhost: edge\r\ncontent-length: 8\r\n\r\n");
-    eventually(Duration::from_secs(2), "python has the head", || python.requests().len() == 1);
+    eventually(Duration::from_secs(10), "python has the head", || python.requests().len() == 1);
     client.send("half");
     assert_eq!(&received.recv_timeout(Duration::from_secs(2)).unwrap(), b"half", "before the other half is sent");
     client.send("half");
@@ -234,10 +234,10 @@ fn a_client_that_leaves_is_noticed_by_python() {
     let edge = start_edge(Some(python.port), |_| {});
     let mut client = Client::to(edge.port);
     client.send("GET /slow HTTP/1.1\r\nhost: edge\r\n\r\n");
-    eventually(Duration::from_secs(2), "python has it", || python.requests().len() == 1);
+    eventually(Duration::from_secs(10), "python has it", || python.requests().len() == 1);
     drop(client);
-    eventually(Duration::from_secs(2), "python sees it", || gone.load(Ordering::SeqCst) == 1);
-    eventually(Duration::from_secs(2), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
+    eventually(Duration::from_secs(10), "python sees it", || gone.load(Ordering::SeqCst) == 1);
+    eventually(Duration::from_secs(10), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
 }
 
 #[test]

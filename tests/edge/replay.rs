@@ -170,9 +170,9 @@ fn a_client_that_leaves_a_replay_aborts_it() {
     let edge = start_edge(Some(python.port), |_| {});
     let mut client = Client::to(edge.port);
     client.send(post_bytes("/echo", "decline"));
-    crate::support::eventually(std::time::Duration::from_secs(2), "python has it", || python.requests().len() == 1);
+    crate::support::eventually(std::time::Duration::from_secs(10), "python has it", || python.requests().len() == 1);
     drop(client);
-    crate::support::eventually(std::time::Duration::from_secs(2), "python sees it leave", || {
+    crate::support::eventually(std::time::Duration::from_secs(10), "python sees it leave", || {
         gone.load(std::sync::atomic::Ordering::SeqCst)
     });
 }

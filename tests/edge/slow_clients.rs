@@ -66,7 +66,7 @@ fn a_body_that_comes_byte_by_byte_is_cut_off() {
     let (after, said) = trickle(edge.port, &head, 200);
     assert!(after > Duration::from_millis(600) && after < Duration::from_secs(3), "{after:?}");
     assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("not complete"), "{said}");
-    eventually(Duration::from_secs(2), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
+    eventually(Duration::from_secs(10), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
     assert!(python.requests().is_empty());
 }
 
@@ -82,7 +82,7 @@ fn a_body_that_stops_coming_is_cut_off() {
         assert_eq!(ask(edge.port, head).status, 400, "{path}");
         assert!(start.elapsed() < Duration::from_secs(3), "{path}");
     }
-    eventually(Duration::from_secs(2), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
+    eventually(Duration::from_secs(10), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
     assert!(python.requests().is_empty());
 }
 
@@ -104,7 +104,7 @@ fn flooded(read: impl Fn(&mut Client)) {
         read(&mut client);
         stopped.load(Ordering::SeqCst)
     });
-    eventually(Duration::from_secs(2), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
+    eventually(Duration::from_secs(10), "nothing is in flight", || edge.edge.drain.in_flight() == 0);
     drop(client);
 }
 

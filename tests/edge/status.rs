@@ -39,7 +39,7 @@ fn the_json_is_behind_the_master_key_and_counts_both_sides() {
         all.iter().find(|route| route["id"] == id).map_or(0, |route| route["traffic"]["total"][side].as_u64().unwrap())
     };
     let (mut answer, mut asked) = (gateway.get("/edge/status"), 1);
-    eventually(Duration::from_secs(5), "all are counted", || {
+    eventually(Duration::from_secs(10), "all are counted", || {
         let counted = seen(&answer, "other", "python") == 1
             && seen(&answer, "chat_completions", "python") == 1
             && seen(&answer, "chat_completions", "native") == 3
@@ -108,12 +108,12 @@ fn a_person_reads_it_in_a_browser() {
     );
     let digest = gateway.get("/edge/status").json()["routes_file"]["digest"].clone();
     gateway.folder.write("routes.toml", &listed);
-    eventually(Duration::from_secs(5), "the new routes.toml is in force", || {
+    eventually(Duration::from_secs(10), "the new routes.toml is in force", || {
         gateway.get("/edge/status").json()["routes_file"]["digest"] != digest
     });
     gateway.folder.write("routes.toml", &format!("{listed}[[route]]\nid = {HOSTILE:?}\nmode = \"sometimes\"\n"));
     gateway.folder.write("config.yaml", &format!("model_list: [\n{HOSTILE}: {{\n"));
-    eventually(Duration::from_secs(5), "both are refused", || {
+    eventually(Duration::from_secs(10), "both are refused", || {
         let status = gateway.get("/edge/status").json();
         !status["routes_file"]["refused"].is_null() && !status["config"]["refused"].is_null()
     });

@@ -209,7 +209,7 @@ fn a_collector_that_refuses_costs_spans_and_no_request() {
     for _ in 0..40 {
         assert_eq!(ask(traced.edge.port, request("/python", "")).status, 200);
     }
-    eventually(Duration::from_secs(5), "the queue is full", || count("dropped") == 80 - 64);
+    eventually(Duration::from_secs(10), "the queue is full", || count("dropped") == 80 - 64);
     traced.flush();
     assert_eq!((count("sent"), count("dropped")), (0, 80));
     assert!(started.elapsed() < Duration::from_secs(30), "no request waited for the collector");
