@@ -1,12 +1,15 @@
 //! Usage -> cost -> rows. Prices and folding are pure; what is written goes through the one [`Ledger`].
 pub mod batch;
 pub mod cost;
+pub mod heard;
 pub mod ledger;
 pub mod metadata;
 pub mod model_map;
 pub mod record;
+pub mod tokens;
 
 pub use cost::{Cost, Pricing, Usage, cost};
+pub use heard::Heard;
 pub use ledger::Ledger;
 pub use metadata::{Facts, Shape};
 pub use record::{Payer, Record};
