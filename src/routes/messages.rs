@@ -2,6 +2,7 @@
 //! llms/custom_httpx/llm_http_handler.py `async_anthropic_messages_handler`). Owns what may be served natively and the
 //! order of things; what is said to and heard from Anthropic is `providers::anthropic`. It must never call a provider
 //! before admission is through, and never twice but for the one retry LiteLLM makes too.
+mod bill;
 mod execute;
 mod headers;
 mod relay;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::tokens::Encoding;
+use super::{Meter, tokens::Encoding};
 
 /// Most bytes kept of one stream; what is longer is counted by the share that is kept.
 const MOST: usize = 4 << 20;
@@ -88,15 +88,20 @@ impl Heard {
         self.size
     }
 
+    /// Bytes of what was thought aloud.
+    pub fn reasoning_size(&self) -> usize {
+        self.reasoning.kept.len()
+    }
+
     /// Tokens of what was thought aloud, as a model without a name has them; `None`: nothing was.
-    pub fn reasoning_tokens(&self) -> Option<u64> {
-        (!self.reasoning.kept.is_empty()).then(|| self.reasoning.count(&self.reasoning.kept, Encoding::Cl100k))
+    pub fn reasoning_tokens(&self, meter: Meter) -> Option<u64> {
+        let text = &self.reasoning.kept;
+        (!text.is_empty()).then(|| self.reasoning.count(text, meter, Encoding::Cl100k))
     }
 
     /// Tokens of what was said and called, without reasoning.
-    pub fn tokens(&self, encoding: Encoding) -> u64 {
-        let output = self.output();
-        self.text.count(&output, encoding)
+    pub fn tokens(&self, meter: Meter, encoding: Encoding) -> u64 {
+        self.text.count(&self.output(), meter, encoding)
     }
 
     /// Whether anything was said or called.
@@ -130,8 +135,8 @@ impl Text {
         self.kept.push_str(text);
     }
 
-    fn count(&self, text: &str, encoding: Encoding) -> u64 {
-        let counted = encoding.count(text);
+    fn count(&self, text: &str, meter: Meter, encoding: Encoding) -> u64 {
+        let counted = meter.count(encoding, text);
         if self.beyond == 0 {
             return counted;
         }
@@ -158,15 +163,15 @@ mod tests {
             heard.output(),
             r#"{"function":{"arguments":"{\"a\":1}","name":"f"},"id":"call_1","type":"function"}"#
         );
-        assert_eq!(heard.tokens(Encoding::O200k), 26);
+        assert_eq!(heard.tokens(Meter::EXACT, Encoding::O200k), 26);
         heard.call((0, 1), fragment("", "nameless", "1"));
-        assert_eq!(heard.tokens(Encoding::O200k), 26);
+        assert_eq!(heard.tokens(Meter::EXACT, Encoding::O200k), 26);
         let mut heard = Heard::default();
         heard.function(Some("f"), "{");
         heard.function(None, "}");
-        assert_eq!(heard.tokens(Encoding::O200k), 9);
+        assert_eq!(heard.tokens(Meter::EXACT, Encoding::O200k), 9);
         heard.think("let me think about it");
-        assert_eq!(heard.reasoning_tokens(), Some(5));
+        assert_eq!(heard.reasoning_tokens(Meter::EXACT), Some(5));
     }
 
     #[test]

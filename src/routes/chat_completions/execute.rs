@@ -21,7 +21,7 @@ use crate::{
     },
     routes::{
         Call, CallLog, Reply, ReplyBody, litellm_headers,
-        settle::{Account, Kind, Outcome},
+        settle::{Account, Ending, Kind, Outcome},
     },
     spend::cost::python_float,
     upstream::{Failed, Request},
@@ -127,6 +127,8 @@ fn whole(context: &mut Context, body: &[u8], headers: &HeaderMap, clock: &Clock)
     if let Some(account) = account {
         let (model, tier) = (done.model.as_deref(), done.service_tier.as_deref());
         account.settle(Outcome {
+            ending: Ending::Whole,
+            shape: None,
             api_base: json_base(admitted),
             uncached_input: price::uncached_input(&admitted.deployment, model, tier, &done.usage),
             id: done.id,

@@ -10,6 +10,7 @@ use super::{
     relay::{First, Relay},
 };
 use crate::{
+    config::Deployment,
     error::{Dialect, Failure},
     faults::fault,
     providers::anthropic::{
@@ -18,7 +19,7 @@ use crate::{
     },
     routes::{
         Call, CallLog, Reply, ReplyBody,
-        settle::{Account, Kind, Outcome},
+        settle::{Account, Ending, Kind, Outcome},
     },
     spend::{self, Cost, Usage},
     upstream::{self, Failed, Request, Response},
@@ -193,6 +194,8 @@ fn json(call: &Call, admitted: &mut Admitted, body: &[u8], sent: &Instant) -> Re
     if let (Some(account), Some(usage), Some(id)) = (account, answer.usage, answer.id.clone()) {
         let plain = Usage { cache_read: 0, cache_creation: 0, cache_creation_1h: 0, ..usage };
         account.settle(Outcome {
+            ending: Ending::Whole,
+            shape: None,
             id,
             api_base: admitted.outgoing.uri.to_string(),
             counts: (usage.prompt, usage.completion, usage.prompt + usage.completion),
@@ -234,8 +237,8 @@ fn priced(admitted: &Admitted, answer: &Answer, usage: &Usage) -> Cost {
 }
 
 /// US dollars; a model without a price costs nothing.
-pub(super) fn price(admitted: &Admitted, usage: &Usage) -> Cost {
-    admitted.deployment.pricing.as_ref().map(|pricing| spend::cost(pricing, usage)).unwrap_or_default()
+pub(super) fn price(deployment: &Deployment, usage: &Usage) -> Cost {
+    deployment.pricing.as_ref().map(|pricing| spend::cost(pricing, usage)).unwrap_or_default()
 }
 
 pub(super) fn log(admitted: &Admitted, usage: Option<&Usage>, cost: Option<&Cost>, provider_ms: f64) -> CallLog {

@@ -101,7 +101,7 @@ mod tests {
             let messages = row[0].to_string();
             assert!(is_countable(Some(messages.as_bytes())), "{messages}");
             for (at, model) in models.iter().enumerate() {
-                let prompt = Prompt { encoding: Encoding::of(model).unwrap() };
+                let prompt = Prompt { meter: crate::spend::Meter::EXACT, encoding: Encoding::of(model).unwrap() };
                 // what LiteLLM's counter refuses is billed as nothing
                 let (ours, python) = (prompt.count(messages.as_bytes()), row[at + 1].as_u64().unwrap_or(0));
                 if ours != python {

@@ -1,10 +1,14 @@
 //! Tokens of `messages` (token_counter.py `_count_messages`, `_count_content_list`).
 use super::Encoding;
-use crate::json::{Kind, Object, Raw};
+use crate::{
+    json::{Kind, Object, Raw},
+    spend::Meter,
+};
 
 /// Counts the messages of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Prompt {
+    pub meter: Meter,
     pub encoding: Encoding,
 }
 
@@ -51,7 +55,7 @@ impl Prompt {
     }
 
     fn text(&self, text: &str) -> u64 {
-        self.encoding.count(text)
+        self.meter.count(self.encoding, text)
     }
 
     fn message(&self, message: Raw<'_>) -> Result<u64, Refused> {
