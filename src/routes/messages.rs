@@ -7,7 +7,10 @@ mod execute;
 mod headers;
 mod relay;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{Method, header};
 
@@ -89,6 +92,8 @@ struct Admitted {
     key_spend: f64,
     /// taken by the settlement
     account: Option<Account>,
+    /// the provider's id of a request that failed
+    provider_request_id: OnceLock<String>,
     /// one of the deployment's calls at a time; free when the answer, or its stream, is over or dropped
     _slot: Slot,
 }
@@ -189,6 +194,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             call_id: litellm_headers::call_id(call.head.header("x-litellm-call-id")),
             key_spend: call.caller.spend(),
             account: None,
+            provider_request_id: OnceLock::new(),
             _slot: slot,
         }
     };

@@ -1,7 +1,8 @@
 //! From a call to its spend record: what is known when the call is admitted, and what the answer adds. A call is settled
 //! once: the account is used up by it. It must never wait, and never hold a prompt.
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
+use bytes::Bytes;
 use serde_json::Map;
 
 use super::{Call, Decline, Head};
@@ -11,8 +12,8 @@ use crate::{
     json::{Object, Raw},
     limits::{self, Ask, Budgets, Clockwork, Reservation, Settings, Subject, budgets, descriptors::Rates, estimate},
     spend::{
-        Cost, Counting, Facts, Failed, Ledger, Meter, Payer, Record, Shape, Trouble, Usage,
-        tokens::{Encoding, is_countable},
+        Cost, Counting, Facts, Failed, Ledger, Meter, Payer, Record, Shape, Trouble, Usage, cost,
+        tokens::{Encoding, is_countable, sent},
     },
 };
 
@@ -141,6 +142,12 @@ impl Account {
         if bytes == 0 { book(Meter::EXACT) } else { counting.run(bytes, book) }
     }
 
+    /// Settles a call that failed before its answer began. LiteLLM notes what was sent, and bills it where the provider
+    /// may have read it: after a timeout (proxy/utils.py `_failure_usage_to_lift`).
+    pub(super) fn fail(self, failing: Failing) {
+        self.settle_counted(failing.request.len(), move |meter| failing.outcome(meter));
+    }
+
     fn book(self, outcome: Outcome) {
         let Self { ledger, mut record, counted, .. } = self;
         if let Some(counted) = counted {
@@ -177,14 +184,52 @@ impl Account {
     }
 }
 
+/// A call that failed before its answer began.
+pub(super) struct Failing {
+    pub failed: Failed,
+    pub shape: Shape,
+    /// the provider was too slow
+    pub timed_out: bool,
+    /// the request's body
+    pub request: Bytes,
+    pub deployment: Arc<Deployment>,
+    pub api_base: String,
+}
+
+impl Failing {
+    pub(super) fn outcome(self, meter: Meter) -> Option<Outcome> {
+        let prompt = sent(meter, Encoding::of(&self.deployment.model)?, &self.request);
+        let tokens = Usage { prompt, ..Usage::default() };
+        let pricing = self.deployment.pricing_for(None).filter(|_| self.timed_out);
+        Some(Outcome {
+            ending: Ending::Failed(Box::new(self.failed)),
+            shape: Some(self.shape),
+            id: String::new(),
+            api_base: self.api_base,
+            counts: (prompt, 0, prompt),
+            tokens,
+            usage: String::new(),
+            cost: pricing.map(|pricing| cost(&pricing, &tokens)).unwrap_or_default(),
+            uncached_input: 0.0,
+            service_tier: None,
+            overhead_ms: None,
+            first_token: None,
+        })
+    }
+}
+
 /// Makes a record that of a failure.
 fn fail(record: &mut Record, failed: Box<Failed>) {
     record.succeeded = false;
     record.request_id.clone_from(&record.call_id);
     record.cache_hit = "False";
     record.first_token = None;
+    record.caching_savings = 0.0;
     record.facts.trouble = Trouble::Failed(failed);
-    if record.facts.shape == Shape::MessagesBroken {
+    if record.facts.shape == Shape::MessagesFailed {
+        record.requester_ip = None;
+    }
+    if matches!(record.facts.shape, Shape::MessagesBroken | Shape::MessagesUnbegun) {
         record.model.clone_from(&record.model_group);
         for text in [&mut record.model_id, &mut record.model_group, &mut record.provider, &mut record.api_base] {
             text.clear();
@@ -245,7 +290,7 @@ fn counted(call: &Call, group: &str, payer: &Payer, tags: &[String]) -> Option<R
 }
 
 /// Who pays for a call of this caller; `None`: nobody that was let in.
-fn payer(caller: &Caller, end_user: Option<String>) -> Option<Payer> {
+pub(super) fn payer(caller: &Caller, end_user: Option<String>) -> Option<Payer> {
     let identity = match caller {
         Caller::Master => {
             let (api_key, user_id) = (MASTER_KEY.to_owned(), Some(MASTER_USER.to_owned()));

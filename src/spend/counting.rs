@@ -2,7 +2,7 @@
 //! is bounded by its bytes; a text that finds no room is counted by its length.
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::tokens::Encoding;
 use crate::store::Io;
@@ -58,6 +58,17 @@ impl Counting {
             }
             drop((turn, room));
         });
+    }
+
+    /// The same, waited for: where an answer shows what was counted.
+    pub async fn answer<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        job: impl FnOnce(Meter) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (told, heard) = oneshot::channel();
+        self.run(bytes, move |meter| _ = told.send(job(meter)));
+        heard.await.ok()
     }
 
     /// Waits until everything that was asked for is counted. For the drain.

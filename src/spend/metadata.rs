@@ -39,8 +39,15 @@ pub enum Shape {
     MessagesUnread,
     /// broken off: LiteLLM's row knows neither deployment nor agent
     MessagesBroken,
-    /// failed before there was usage
-    Nothing,
+    /// the same, before it had begun
+    MessagesUnbegun,
+    /// a call that failed before there was usage
+    Failed,
+    /// the same of a stream: LiteLLM has priced it at nothing
+    FailedStream,
+    MessagesFailed,
+    /// never called: LiteLLM's authentication refused it
+    Refused,
 }
 
 impl Shape {
@@ -102,12 +109,16 @@ pub fn metadata(record: &Record) -> Value {
     let mut out: Map<String, Value> = NULL.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
     let usage = match facts.shape {
         Shape::Json | Shape::Stream | Shape::StreamLeft => usage_object(facts),
-        Shape::Nothing => Map::new(),
+        Shape::Failed | Shape::FailedStream | Shape::MessagesFailed | Shape::MessagesUnbegun => Map::new(),
+        Shape::Refused => Map::new(),
         _ => messages_usage(record),
     };
+    // what was sent is counted, and nothing else is known of it
+    let sent = usage.is_empty() && record.prompt_tokens > 0;
+    let details = || json!({"prompt_tokens_details": null, "completion_tokens_details": null});
     let model_map: Value = serde_json::from_str(&facts.model_map).unwrap_or_default();
     let rest = json!({
-        "additional_usage_values": additional(&usage),
+        "additional_usage_values": if sent { details() } else { additional(&usage).into() },
         "user_api_key": payer.api_key,
         "user_api_key_alias": payer.key_alias,
         "user_api_key_team_id": payer.team_id,
@@ -146,9 +157,14 @@ pub fn metadata(record: &Record) -> Value {
             out.insert("error_information".into(), error_information(failed));
         }
     }
-    if facts.shape == Shape::MessagesBroken {
-        UNKNOWN_TO_BROKEN.iter().for_each(|key| _ = out.insert((*key).to_owned(), Value::Null));
-    }
+    let unknown: &[&str] = match facts.shape {
+        Shape::MessagesBroken | Shape::MessagesUnbegun => UNKNOWN_TO_BROKEN,
+        Shape::MessagesFailed => UNKNOWN_TO_FAILED,
+        Shape::Refused => UNKNOWN_TO_REFUSED,
+        Shape::Failed => &["cost_breakdown"],
+        _ => &[],
+    };
+    unknown.iter().for_each(|key| _ = out.insert((*key).to_owned(), Value::Null));
     Value::Object(out)
 }
 
@@ -166,6 +182,27 @@ const UNKNOWN_TO_BROKEN: &[&str] = &[
     "original_model_group",
 ];
 
+/// And that of messages that failed.
+const UNKNOWN_TO_FAILED: &[&str] = &[
+    "user_agent",
+    "requester_ip_address",
+    "cost_breakdown",
+    "attempted_retries",
+    "max_retries",
+    "attempted_fallbacks",
+    "original_model_group",
+];
+
+/// And that of a call that was refused.
+const UNKNOWN_TO_REFUSED: &[&str] = &[
+    "cost_breakdown",
+    "attempted_retries",
+    "max_retries",
+    "attempted_fallbacks",
+    "original_model_group",
+    "used_client_oauth_token",
+];
+
 /// Without a traceback: there is none.
 fn error_information(failed: &Failed) -> Value {
     json!({
@@ -173,7 +210,7 @@ fn error_information(failed: &Failed) -> Value {
         "error_message": failed.message, "normalized_error": failed.normalized, "error_budget_limit": null,
         "error_budget_spend": null, "error_rate_limit_type": null, "error_budget_entity_id": null,
         "error_budget_entity_type": null, "error_provider_request_id": failed.provider_request_id,
-        "error_rate_limit_category": null,
+        "error_rate_limit_category": failed.rate_limit,
     })
 }
 

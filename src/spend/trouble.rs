@@ -28,6 +28,8 @@ pub struct Failed {
     pub normalized: &'static str,
     /// the provider's id of the request
     pub provider_request_id: Option<String>,
+    /// `error_rate_limit_category`: who limits
+    pub rate_limit: Option<&'static str>,
 }
 
 impl Failed {
@@ -44,10 +46,43 @@ impl Failed {
             code: code.to_owned(),
             provider: provider.to_owned(),
             normalized: normalized(class, code, message),
-            message: message.to_owned(),
+            message: stored(message),
             provider_request_id: None,
+            rate_limit: (class == "RateLimitError").then_some("vendor_rate_limit"),
         }
     }
+}
+
+/// Most characters of a message in a row (`MAX_STRING_LENGTH_PROMPT_IN_DB`), and how many of its first are kept.
+const MOST: usize = 2048;
+const FIRST: usize = 716;
+
+/// The message as a row holds it: without what a provider repeats of the prompt, and of bounded length
+/// (spend_tracking_utils.py `sanitize_error_information_for_spend_logs`).
+fn stored(message: &str) -> String {
+    static LEAK: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern = r#"(?:['"](?:input|messages|prompt)['"]\s*:\s*|\binput_value\s*=\s*)"#;
+        Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"))
+    });
+    // LiteLLM goes on behind the repeated value; where that ends is not worth a parser
+    let message = match LEAK.find(message) {
+        Some(leak) => format!("{}\"REDACTED_BY_LITELM\"", message.get(..leak.end()).unwrap_or_default()),
+        None => message.to_owned(),
+    };
+    let length = message.chars().count();
+    if length <= MOST {
+        return message;
+    }
+    // 35 % and 65 %, each rounded down
+    let last = MOST * 65 / 100;
+    let first: String = message.chars().take(FIRST).collect();
+    let rest: String = message.chars().skip(length - last).collect();
+    format!(
+        "{first}... (litellm_truncated skipped {} chars. Truncation is a DB storage safeguard. Full, untruncated data is \
+         logged to logging callbacks (OTEL, Datadog, etc.). To increase the truncation limit, set \
+         `MAX_STRING_LENGTH_PROMPT_IN_DB` in your env.) ...{rest}",
+        length - FIRST - last
+    )
 }
 
 /// `litellm.BadRequestError: ...`; the policy's exception calls itself by its parent first.
@@ -160,6 +195,10 @@ mod tests {
         );
         assert_eq!(of(422, "litellm.X: exceeded the\nbudget").1, "400_INVALID_PARAMETER_VALUE");
         assert_eq!(of(422, "litellm.X: exceeded your budget").1, "429_BUDGET_EXCEEDED");
+        let leak = Failed::litellm("openai", 400, "litellm.X: {'messages': [{'content': 'secret'}]}").message;
+        assert_eq!(leak, "litellm.X: {'messages': \"REDACTED_BY_LITELM\"");
+        let long = Failed::litellm("openai", 400, &"é".repeat(3000)).message;
+        assert!(long.contains("skipped 953 chars") && long.ends_with('é') && long.starts_with('é'));
         assert_eq!(Failed::new("ReadTimeout", "", "", "Timeout on reading data").normalized, "408_UPSTREAM_TIMEOUT");
     }
 }

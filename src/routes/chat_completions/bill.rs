@@ -8,9 +8,8 @@ use bytes::Bytes;
 use super::price;
 use crate::{
     config::Deployment,
-    json::Object,
     providers::openai::{error::Told, stream::Ended, usage::Usage},
-    routes::settle::{Ending, Outcome},
+    routes::settle::{Ending, Failing, Outcome},
     spend::{
         Failed, Meter, Shape,
         tokens::{Encoding, Prompt},
@@ -25,6 +24,8 @@ pub(super) struct Bill {
     pub request: Bytes,
     pub first_token: Option<SystemTime>,
     pub ending: Ending,
+    /// it broke off because the provider fell silent
+    pub timed_out: bool,
 }
 
 impl Bill {
@@ -39,8 +40,20 @@ impl Bill {
 
     /// `None`: LiteLLM writes nothing either.
     pub(super) fn outcome(mut self, meter: Meter) -> Option<Outcome> {
-        if self.said.empty && self.ending == Ending::Left {
-            return None;
+        if self.said.empty {
+            let failed = match self.ending {
+                Ending::Failed(failed) => failed,
+                _ => return None,
+            };
+            let failing = Failing {
+                failed: *failed,
+                shape: Shape::FailedStream,
+                timed_out: self.timed_out,
+                request: self.request,
+                api_base: self.deployment.api_base.clone().unwrap_or_default(),
+                deployment: self.deployment,
+            };
+            return failing.outcome(meter);
         }
         let usage = self.usage(meter)?;
         let (model, tier) = (self.said.model.as_deref(), self.said.service_tier.as_deref());
@@ -71,9 +84,7 @@ impl Bill {
             Some(usage) => usage,
             None => {
                 let encoding = Encoding::of(&self.deployment.model)?;
-                let request = Object::parse(&self.request).unwrap_or_default();
-                let prompt = request.some("messages");
-                let prompt = prompt.map_or(0, |list| Prompt { meter, encoding }.count(list.text().as_bytes()));
+                let prompt = Prompt::of_request(meter, encoding, &self.request);
                 let completion = self.said.heard.tokens(meter, encoding) + reasoning.unwrap_or(0);
                 Usage { prompt, completion, ..Usage::default() }
             }
@@ -87,5 +98,9 @@ impl Bill {
 
 /// A provider's failure as LiteLLM's row tells it.
 pub(super) fn failed(told: &Told) -> Failed {
-    Failed::litellm("openai", told.status, &told.message)
+    let mut failed = Failed::litellm("openai", told.status, &told.message);
+    if let Some(code) = &told.code {
+        failed.code.clone_from(code);
+    }
+    failed
 }

@@ -40,6 +40,8 @@ pub(super) struct ChatEvents {
     first: Option<Bytes>,
     provider_ms: f64,
     first_token: Option<SystemTime>,
+    /// the provider fell silent
+    timed_out: bool,
 }
 
 /// What one look at the stream gave.
@@ -63,6 +65,7 @@ impl ChatEvents {
             first: None,
             provider_ms: clock.provider_ms,
             first_token: None,
+            timed_out: false,
             context,
         };
         if events.context.account.is_some() {
@@ -142,6 +145,7 @@ impl ChatEvents {
 
     fn fail(&mut self, given: Vec<u8>, fault: Fault) -> Step {
         self.body = None;
+        self.timed_out = fault.is_timeout();
         self.settle(Ending::Failed(Box::new(failed(&fault.tell(None)))));
         Step::Failed(given, fault)
     }
@@ -187,6 +191,7 @@ impl ChatEvents {
             request: self.context.call.body.clone(),
             first_token: self.first_token,
             ending,
+            timed_out: self.timed_out,
         };
         account.settle_counted(bill.bytes(), move |meter| bill.outcome(meter));
     }

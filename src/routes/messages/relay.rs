@@ -22,7 +22,11 @@ use crate::{
         stream::{PING, Restamper, Tail, UsageNote, first_chunk_error},
         transcript::Transcript,
     },
-    routes::{CallLog, EventStream, settle::Ending},
+    routes::{
+        CallLog, EventStream,
+        settle::{Ending, Failing},
+    },
+    spend::Shape,
     upstream::{Body, Failed, Response},
 };
 
@@ -83,11 +87,22 @@ impl Relay {
     }
 
     /// Waits for the first chunk (or the first ping).
-    pub(super) async fn first(&mut self) -> First {
+    pub(super) async fn first(&mut self, request: &Bytes) -> First {
         match self.piece().await {
             Piece::Failed(failed) => {
                 self.ended = true;
-                return First::Failed(error::stream_broken(&self.broken(&failed)));
+                let text = self.broken(&failed);
+                if let Some(account) = self.admitted.account.take() {
+                    account.fail(Failing {
+                        failed: bill::broken(&failed, &text),
+                        shape: Shape::MessagesUnbegun,
+                        timed_out: false,
+                        request: request.clone(),
+                        deployment: Arc::clone(&self.admitted.deployment),
+                        api_base: String::new(),
+                    });
+                }
+                return First::Failed(error::stream_broken(&text));
             }
             Piece::Bytes(bytes) => {
                 let out = self.take(bytes);

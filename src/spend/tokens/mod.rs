@@ -5,7 +5,7 @@ mod bpe;
 mod prompt;
 mod vocabulary;
 
-pub use prompt::{Prompt, is_countable};
+pub use prompt::{Prompt, is_countable, sent};
 pub use vocabulary::Encoding;
 
 /// tiktoken gets so many characters at a time (`TIKTOKEN_ENCODE_CHUNK_SIZE_CHARS`).
@@ -101,7 +101,11 @@ mod tests {
             let messages = row[0].to_string();
             assert!(is_countable(Some(messages.as_bytes())), "{messages}");
             for (at, model) in models.iter().enumerate() {
-                let prompt = Prompt { meter: crate::spend::Meter::EXACT, encoding: Encoding::of(model).unwrap() };
+                let prompt = Prompt {
+                    meter: crate::spend::Meter::EXACT,
+                    encoding: Encoding::of(model).unwrap(),
+                    roughly: false,
+                };
                 // what LiteLLM's counter refuses is billed as nothing
                 let (ours, python) = (prompt.count(messages.as_bytes()), row[at + 1].as_u64().unwrap_or(0));
                 if ours != python {
