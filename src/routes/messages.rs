@@ -2,11 +2,15 @@
 //! llms/custom_httpx/llm_http_handler.py `async_anthropic_messages_handler`). Owns what may be served natively and the
 //! order of things; what is said to and heard from Anthropic is `providers::anthropic`. It must never call a provider
 //! before admission is through, and never twice but for the one retry LiteLLM makes too.
+mod bill;
 mod execute;
 mod headers;
 mod relay;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{Method, header};
 
@@ -89,6 +93,8 @@ struct Admitted {
     key_spend: f64,
     /// taken by the settlement
     account: Option<Account>,
+    /// the provider's id of a request that failed
+    provider_request_id: OnceLock<String>,
     /// one of the deployment's calls at a time; free when the answer, or its stream, is over or dropped
     _slot: Slot,
 }
@@ -189,6 +195,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             call_id: litellm_headers::call_id(call.head.header("x-litellm-call-id")),
             key_spend: call.caller.spend(),
             account: None,
+            provider_request_id: OnceLock::new(),
             _slot: slot,
         }
     };

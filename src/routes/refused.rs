@@ -2,7 +2,7 @@
 //! refused calls belongs here.
 use http::StatusCode;
 
-use super::{Call, CallLog, Decline, Execution, Reply, ReplyBody};
+use super::{Call, CallLog, Decline, Execution, Reply, ReplyBody, refusal_row};
 use crate::auth::{Refusal, Stop};
 
 /// What an admission returns whose caller was stopped.
@@ -14,7 +14,8 @@ pub(super) fn stopped(call: Call, stop: Stop) -> Result<Execution, Decline> {
 }
 
 /// Answers with LiteLLM's status and body; such an answer has no header of LiteLLM's own.
-fn refused(_call: Call, refusal: Refusal) -> Execution {
+fn refused(call: Call, refusal: Refusal) -> Execution {
+    refusal_row::write(&call, &refusal);
     let status: StatusCode = refusal.failure.status;
     let headers = [("content-type", "application/json")].into();
     let body = ReplyBody::Full(refusal.body());
