@@ -70,7 +70,8 @@ pub fn judge(request: &Request<'_>) -> Result<(), Stop> {
     match (request.caller, &presented) {
         (Caller::Key(identity), Presented::Candidate { hash, shown }) => {
             let subject = Subject { identity, model: model(request)?, hash, shown, request };
-            CHECKS.iter().try_for_each(|check| check(&subject))
+            EARLY_CHECKS.iter().try_for_each(|check| check(&subject))?;
+            LATE_CHECKS.iter().try_for_each(|check| check(&subject)).map_err(|stop| subject.unless_over_budget(stop))
         }
         (Caller::Unknown(_), Presented::Candidate { hash, shown }) => {
             Err(Refusal::unknown_key(shown, &hash.to_string()).into())
@@ -164,6 +165,14 @@ impl Subject<'_> {
         access::can_call(&self.model, models, aliases, team, self.request.snapshot)
     }
 
+    /// Whether a budget is spent is not known here: LiteLLM would say that instead.
+    fn unless_over_budget(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Refused(_) if limited::has_early_budget(self.identity) => needs_python("a budget before a refusal"),
+            stop => stop,
+        }
+    }
+
     fn denied(&self, who: &str) -> Stop {
         Refusal::model_denied(who, &self.model).into()
     }
@@ -171,12 +180,11 @@ impl Subject<'_> {
 
 type Check = fn(&Subject<'_>) -> Result<(), Stop>;
 
-/// In LiteLLM's order.
-const CHECKS: &[Check] = &[
-    early_features,
-    key_blocked,
-    key_models,
-    user_active,
+/// In LiteLLM's order; then it compares a team member's own budget.
+const EARLY_CHECKS: &[Check] = &[early_features, key_blocked, key_models, user_active];
+
+/// In LiteLLM's order; the key's budget is compared among them, those of its owners after them (`routes::limited`).
+const LATE_CHECKS: &[Check] = &[
     not_expired,
     key_limits,
     route_allowed,
@@ -400,11 +408,16 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
         ("allowed_cache_controls", !key.allowed_cache_controls.is_empty()),
         ("policies", policies.into_iter().flatten().any(|policies| !policies.is_empty())),
         ("object_permission", permissions.into_iter().flatten().next().is_some()),
-        // guardrails, tags, callbacks, limits of single models and much more: any word may be one of LiteLLM's
-        ("metadata", metadata.into_iter().flatten().any(|metadata| !metadata.is_empty())),
+        // guardrails, tags, callbacks and much more: any word may be one of LiteLLM's
+        ("metadata", metadata.into_iter().flatten().any(|metadata| metadata.keys().any(|name| !is_limit(name)))),
         ("user_metadata", user.is_some_and(|user| user.metadata.keys().any(|name| name != "scim_active"))),
         ("access_groups", group.is_some_and(|group| group.deployments.iter().any(|d| !d.access_groups.is_empty()))),
     ])
+}
+
+/// Metadata that limits read: requests and tokens of single models, the budget of members without one of their own.
+fn is_limit(name: &str) -> bool {
+    matches!(name, "model_rpm_limit" | "model_tpm_limit" | "team_member_budget_id")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod client;
 mod coverage_tests;
 pub mod diff;
 pub mod evidence;
+pub mod fresh;
 pub mod gateway;
 pub mod http1;
 pub mod managed;

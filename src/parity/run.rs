@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::{
     canary::Canaries,
-    case::{Answer, Case, Key, KeyText, Request},
+    case::{Answer, Case, CaseError, Key, KeyText, Request},
     client::{Response, key_text},
+    fresh,
     gateway::Base,
     http1::{End, elapsed_ms},
     normalise::{Context, normalise},
@@ -41,6 +42,8 @@ pub enum RunError {
     Log(io::Error),
     #[error("clients: {0}")]
     Client(#[from] SdkError),
+    #[error(transparent)]
+    Case(#[from] CaseError),
     #[error("{case}: {path} of its setup or teardown is answered with {status}")]
     Setup { case: String, path: String, status: u16 },
 }
@@ -102,7 +105,7 @@ impl Runner {
     pub async fn warm_up(&mut self, cases: &[Case]) -> Result<(), RunError> {
         let mut seen = std::collections::BTreeSet::new();
         for case in cases.iter().filter(|case| seen.insert(case.route.as_str())) {
-            self.case(Phase::Python, case).await?;
+            self.case(Phase::Python, case, &fresh::word()).await?;
         }
         let marker = self.mark().await?;
         if let Some(rows) = &mut self.rows
@@ -148,9 +151,10 @@ impl Runner {
         }
         let mut started = Vec::with_capacity(cases.len());
         let mut observed = Vec::with_capacity(cases.len());
-        for case in cases {
+        let words: Vec<String> = cases.iter().map(|_| fresh::word()).collect();
+        for (case, word) in cases.iter().zip(&words) {
             started.push(SystemTime::now());
-            observed.push(self.case(phase, case).await?);
+            observed.push(self.case(phase, case, word).await?);
         }
         let marker = self.mark().await?;
         let mut totals = json!({});
@@ -176,11 +180,12 @@ impl Runner {
             }
         }
         let end = unix(SystemTime::now()) as i64;
-        for ((observed, case), started) in observed.iter_mut().zip(cases).zip(&started) {
+        for (((observed, case), started), word) in observed.iter_mut().zip(cases).zip(&started).zip(&words) {
             let context = Context {
                 window: (unix(*started) as i64, end.min(unix(*started) as i64 + observed.millis as i64 / 1000 + 5)),
                 case_text: case.text.clone(),
                 addresses: vec![self.python.address.to_string(), self.edge_of(case).base.address.to_string()],
+                renames: fresh::renames(case, word),
             };
             normalise(&context, &mut observed.tree);
         }
@@ -192,7 +197,8 @@ impl Runner {
         case.config.as_ref().and_then(|name| self.configured.get(name)).unwrap_or(&self.edge)
     }
 
-    async fn case(&mut self, phase: Phase, case: &Case) -> Result<Observed, RunError> {
+    async fn case(&mut self, phase: Phase, case: &Case, word: &str) -> Result<Observed, RunError> {
+        let case = &fresh::with(case, word)?;
         // of a run that was stopped in between
         let _ = self.prepare(case, &case.teardown).await;
         self.prepare(case, &case.setup).await?;
@@ -232,7 +238,10 @@ impl Runner {
             None => None,
         };
         let mut responses = Vec::with_capacity(case.requests.len());
-        for request in &case.requests {
+        for (at, request) in case.requests.iter().enumerate() {
+            if at > 0 {
+                self.counted(case, &responses).await.map_err(RunError::Redis)?;
+            }
             let called = self.provider.called(request.calls_before_leaving());
             match base.send_until(request, &self.master_key, called).await {
                 Ok(response) => responses.push(response),
@@ -241,6 +250,7 @@ impl Runner {
                 Err(source) => return Err(RunError::Python { address: base.address, source }),
             }
         }
+        self.counted(case, &responses).await.map_err(RunError::Redis)?;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         if case.leaves() {
             self.parted().await;
@@ -280,6 +290,15 @@ impl Runner {
             observed.leaks = self.leaks(case, &edge, log_from).map_err(RunError::Log)?;
         }
         Ok(observed)
+    }
+
+    /// In a case that counts, what a request is told depends on what the one before it used: waits for that.
+    async fn counted(&mut self, case: &Case, responses: &[Response]) -> io::Result<()> {
+        let Some(redis) = self.redis.as_mut().filter(|_| fresh::is_fresh(case)) else { return Ok(()) };
+        let last = responses.last();
+        let late = last.is_some_and(|r| r.status == 200 && served_by(r).as_deref() != Some("native"));
+        let now = redis.dump().await?;
+        settled(redis, late.then_some(&now)).await.map(drop)
     }
 
     /// Waits until the provider's calls of clients that left are over, one way or the other.

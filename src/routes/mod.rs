@@ -7,6 +7,7 @@ pub mod decline;
 pub mod doc;
 pub mod header_list;
 pub mod health;
+mod limited;
 pub mod litellm_headers;
 pub mod messages;
 pub mod metrics;
