@@ -21,6 +21,7 @@ pub mod mutants;
 pub mod normalise;
 pub mod observe;
 pub mod provider;
+pub mod quiet;
 pub mod record;
 pub mod recorded;
 pub mod redis;

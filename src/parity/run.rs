@@ -20,6 +20,7 @@ use super::{
     normalise::{Context, normalise},
     observe,
     provider::Provider,
+    quiet,
     redis::{self, Redis},
     rows::{MARKER, Rows},
     sdk::{ClientCall, SdkError, Sdks, Seen},
@@ -47,11 +48,6 @@ pub enum RunError {
     #[error("{case}: {path} of its setup or teardown is answered with {status}")]
     Setup { case: String, path: String, status: u16 },
 }
-
-/// Keys that have not changed for so long are taken as final.
-const QUIET: Duration = Duration::from_millis(120);
-/// A busy Python gateway counts a successful call so long after its answer; without this the next case would get it.
-const LATE_COUNT: Duration = Duration::from_millis(1500);
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +110,7 @@ impl Runner {
             return Err(RunError::NotFlushed);
         }
         if let Some(redis) = &mut self.redis {
-            settled(redis, None).await.map_err(RunError::Redis)?;
+            quiet::settled(redis, None).await.map_err(RunError::Redis)?;
         }
         Ok(())
     }
@@ -238,10 +234,8 @@ impl Runner {
             None => None,
         };
         let mut responses = Vec::with_capacity(case.requests.len());
-        for (at, request) in case.requests.iter().enumerate() {
-            if at > 0 {
-                self.counted(case, &responses).await.map_err(RunError::Redis)?;
-            }
+        for request in &case.requests {
+            let uncounted = self.dump_where(fresh::is_fresh(case)).await.map_err(RunError::Redis)?;
             let called = self.provider.called(request.calls_before_leaving());
             match base.send_until(request, &self.master_key, called).await {
                 Ok(response) => responses.push(response),
@@ -249,8 +243,11 @@ impl Runner {
                 Err(_) if on_edge => responses.push(Response::none(End::Reset)),
                 Err(source) => return Err(RunError::Python { address: base.address, source }),
             }
+            if let (Some(redis), Some(before)) = (&mut self.redis, uncounted) {
+                let answered = responses.last().is_some_and(|answer| answer.status == 200);
+                quiet::counted(redis, &before, answered).await.map_err(RunError::Redis)?;
+            }
         }
-        self.counted(case, &responses).await.map_err(RunError::Redis)?;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         if case.leaves() {
             self.parted().await;
@@ -258,8 +255,8 @@ impl Runner {
         let mut tree = Value::Null;
         if let (Some(redis), Some(before)) = (&mut self.redis, keys) {
             let native = responses.iter().any(|r| served_by(r).as_deref() == Some("native"));
-            let counts = !native && case.answers.iter().any(|answer| answer.is_success());
-            let after = settled(redis, counts.then_some(&before)).await.map_err(RunError::Redis)?;
+            let counts = !native && !fresh::is_fresh(case) && case.answers.iter().any(|answer| answer.is_success());
+            let after = quiet::settled(redis, counts.then_some(&before)).await.map_err(RunError::Redis)?;
             tree = redis::delta(&before, &after, i64::try_from(elapsed_ms(started)).unwrap_or(i64::MAX));
         }
         let calls = self.provider.calls();
@@ -292,13 +289,11 @@ impl Runner {
         Ok(observed)
     }
 
-    /// In a case that counts, what a request is told depends on what the one before it used: waits for that.
-    async fn counted(&mut self, case: &Case, responses: &[Response]) -> io::Result<()> {
-        let Some(redis) = self.redis.as_mut().filter(|_| fresh::is_fresh(case)) else { return Ok(()) };
-        let last = responses.last();
-        let late = last.is_some_and(|r| r.status == 200 && served_by(r).as_deref() != Some("native"));
-        let now = redis.dump().await?;
-        settled(redis, late.then_some(&now)).await.map(drop)
+    async fn dump_where(&mut self, wanted: bool) -> io::Result<Option<redis::Dump>> {
+        match self.redis.as_mut().filter(|_| wanted) {
+            Some(redis) => redis.dump().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Waits until the provider's calls of clients that left are over, one way or the other.
@@ -378,31 +373,6 @@ fn left_unanswered(response: &Response) -> bool {
 
 fn log_length(edge: &Edge) -> u64 {
     edge.log.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
-}
-
-/// The keys once nothing changes them any more: LiteLLM counts after it has answered. `from`: something has to change,
-/// for a while that is what is waited for.
-async fn settled(redis: &mut Redis, from: Option<&redis::Dump>) -> io::Result<redis::Dump> {
-    let values = |dump: &redis::Dump| dump.iter().map(|(k, e)| (k.clone(), e.value.clone())).collect::<Vec<_>>();
-    let started = Instant::now();
-    let mut last = redis.dump().await?;
-    while let Some(from) = from
-        && values(from) == values(&last)
-        && started.elapsed() < LATE_COUNT
-    {
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        last = redis.dump().await?;
-    }
-    let mut quiet = Instant::now();
-    while quiet.elapsed() < QUIET && started.elapsed() < LATE_COUNT + Duration::from_secs(2) {
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        let now = redis.dump().await?;
-        if values(&now) != values(&last) {
-            quiet = Instant::now();
-        }
-        last = now;
-    }
-    Ok(last)
 }
 
 /// The route whose page the runner itself asks for.
