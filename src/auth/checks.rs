@@ -67,7 +67,7 @@ pub fn judge(request: &Request<'_>) -> Result<(), Stop> {
     if request.body.iter().any(|(name, _)| !UNSUSPICIOUS.contains(&name)) {
         return Err(Stop::Declined(Decline::Field));
     }
-    by(CHECKS, request, master, || model(request))
+    by((EARLY_CHECKS, LATE_CHECKS), request, master, || model(request))
 }
 
 /// Judges the caller of a route that names no model and has no body.
@@ -85,11 +85,11 @@ fn judge_without_body(checks: &[Check], request: &Request<'_>) -> Result<(), Sto
         return Ok(());
     }
     let Some(master) = &request.snapshot.master_key else { return Err(Stop::Declined(Decline::MasterKeyUnset)) };
-    by(checks, request, master, || Ok(String::new()))
+    by((checks, &[]), request, master, || Ok(String::new()))
 }
 
 fn by(
-    checks: &[Check],
+    (early, late): (&[Check], &[Check]),
     request: &Request<'_>,
     master: &Secret,
     model: impl FnOnce() -> Result<String, Stop>,
@@ -98,7 +98,8 @@ fn by(
     match (request.caller, &presented) {
         (Caller::Key(identity), Presented::Candidate { hash, shown }) => {
             let subject = Subject { identity, model: model()?, hash, shown, request };
-            checks.iter().try_for_each(|check| check(&subject))
+            early.iter().try_for_each(|check| check(&subject))?;
+            late.iter().try_for_each(|check| check(&subject)).map_err(|stop| subject.unless_over_budget(stop))
         }
         (Caller::Unknown(_), Presented::Candidate { hash, shown }) => {
             Err(Refusal::unknown_key(shown, &hash.to_string()).into())
@@ -192,6 +193,14 @@ impl Subject<'_> {
         access::can_call(&self.model, models, aliases, team, self.request.snapshot)
     }
 
+    /// Whether a budget is spent is not known here: LiteLLM would say that instead.
+    fn unless_over_budget(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Refused(_) if limited::has_early_budget(self.identity) => needs_python("a budget before a refusal"),
+            stop => stop,
+        }
+    }
+
     fn denied(&self, who: &str) -> Stop {
         Refusal::model_denied(who, &self.model).into()
     }
@@ -199,12 +208,11 @@ impl Subject<'_> {
 
 type Check = fn(&Subject<'_>) -> Result<(), Stop>;
 
-/// In LiteLLM's order.
-const CHECKS: &[Check] = &[
-    early_features,
-    key_blocked,
-    key_models,
-    user_active,
+/// In LiteLLM's order; then it compares a team member's own budget.
+const EARLY_CHECKS: &[Check] = &[early_features, key_blocked, key_models, user_active];
+
+/// In LiteLLM's order; the key's budget is compared among them, those of its owners after them (`routes::limited`).
+const LATE_CHECKS: &[Check] = &[
     not_expired,
     key_limits,
     route_allowed,
@@ -309,7 +317,11 @@ fn key_limits(subject: &Subject<'_>) -> Result<(), Stop> {
 }
 
 fn read_limits(subject: &Subject<'_>) -> Result<(), Stop> {
-    none_of(&[("limit", limited::key(subject.identity) || limited::others(subject.identity))])
+    let identity = subject.identity;
+    none_of(&[
+        ("limit", limited::key(identity) || limited::others(identity)),
+        ("budget", limited::key_budget(identity) || limited::owners_budget(identity)),
+    ])
 }
 
 /// What changes which models a key sees, and more than its lists.
@@ -324,7 +336,10 @@ fn read_features(subject: &Subject<'_>) -> Result<(), Stop> {
 
 fn info_features(subject: &Subject<'_>) -> Result<(), Stop> {
     let identity = subject.identity;
-    none_of(&[("project", identity.key.project_id.is_some()), ("limit", limited::others(identity))])
+    none_of(&[
+        ("project", identity.key.project_id.is_some()),
+        ("limit", limited::others(identity) || limited::owners_budget(identity)),
+    ])
 }
 
 /// `is_virtual_key_allowed_to_call_route`
@@ -478,11 +493,16 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
         ("allowed_cache_controls", !key.allowed_cache_controls.is_empty()),
         ("policies", policies.into_iter().flatten().any(|policies| !policies.is_empty())),
         ("object_permission", permissions.into_iter().flatten().next().is_some()),
-        // guardrails, tags, callbacks, limits of single models and much more: any word may be one of LiteLLM's
-        ("metadata", metadata.into_iter().flatten().any(|metadata| !metadata.is_empty())),
+        // guardrails, tags, callbacks and much more: any word may be one of LiteLLM's
+        ("metadata", metadata.into_iter().flatten().any(|metadata| metadata.keys().any(|name| !is_limit(name)))),
         ("user_metadata", user.is_some_and(|user| user.metadata.keys().any(|name| name != "scim_active"))),
         ("access_groups", group.is_some_and(|group| group.deployments.iter().any(|d| !d.access_groups.is_empty()))),
     ])
+}
+
+/// Metadata that limits read: requests and tokens of single models, the budget of members without one of their own.
+fn is_limit(name: &str) -> bool {
+    matches!(name, "model_rpm_limit" | "model_tpm_limit" | "team_member_budget_id")
 }
 
 #[cfg(test)]

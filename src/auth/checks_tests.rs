@@ -160,12 +160,12 @@ fn the_first_check_in_litellms_order_decides() {
         ("401 auth_error Authentication Error, Key is blocked", "/key/blocked", json!(false)),
         ("403 key_model", "/key/models", json!([])),
         ("401 auth_error Authentication Error, User=u", "/user/metadata", json!({})),
-        ("401 expired_key", "/key/expires", Value::Null),
+        // the budget may be spent, and LiteLLM would say that first
         ("key_feature", "/key/max_budget", Value::Null),
+        ("401 expired_key", "/key/expires", Value::Null),
         ("403 detail", "/key/allowed_routes", json!([])),
         ("401 auth_error Authentication Error, Team=t", "/team/blocked", json!(false)),
         ("403 team_model", "/team/models", json!([])),
-        ("key_feature", "/team/max_budget", Value::Null),
         ("key_feature", "/key/metadata", json!({})),
     ] {
         let said = told(&rows);
@@ -176,8 +176,25 @@ fn the_first_check_in_litellms_order_decides() {
 }
 
 #[test]
+fn limits_and_budgets_are_no_check() {
+    let row = json!({"budget_id": "b", "rpm_limit": 1, "tpm_limit": 1, "max_budget": 1.0, "soft_budget": 0.5});
+    for rows in [
+        json!({"key": {"rpm_limit": 1, "tpm_limit": 1, "max_parallel_requests": 0, "max_budget": 0.0}}),
+        json!({ "budget": row }),
+        json!({ "organization_budget": row }),
+        json!({ "project_budget": row }),
+        json!({ "member_budget": row }),
+        json!({"key": {"team_id": "t"}, "team": {"team_id": "t", "tpm_limit": 1, "max_budget": 1.0}}),
+        json!({"user": {"user_id": "u", "max_budget": 1.0, "rpm_limit": 1}}),
+        json!({"key": {"metadata": {"model_rpm_limit": {"gpt-4o": 1}}}}),
+    ] {
+        assert_eq!(told(&rows), "200", "{rows}");
+    }
+}
+
+#[test]
 fn features_without_a_check_of_their_own_are_pythons() {
-    let budget = json!({"budget_id": "b", "rpm_limit": 1});
+    let budget = json!({"budget_id": "b", "temp_budget_increase": 1.0});
     for rows in [
         json!({"key": {"config": {"a": 1}, "blocked": true}}),
         json!({"key": {"router_settings": {"a": 1}}}),
@@ -185,8 +202,6 @@ fn features_without_a_check_of_their_own_are_pythons() {
         json!({"key": {"team_id": "litellm-dashboard"}}),
         json!({"key": {"token": KeyHash::of("sk-successor").to_string()}}),
         json!({"key": {"project_id": "gone"}}),
-        json!({"key": {"rpm_limit": 1}}),
-        json!({"key": {"max_parallel_requests": 0}}),
         json!({"key": {"budget_limits": [{"max_budget": 1}]}}),
         json!({"key": {"model_max_budget": {"gpt-4o": {}}}}),
         json!({ "budget": budget }),
@@ -194,8 +209,8 @@ fn features_without_a_check_of_their_own_are_pythons() {
         json!({ "project_budget": budget }),
         json!({ "member_budget": budget }),
         json!({ "default_member_budget": budget }),
-        json!({"key": {"team_id": "t"}, "team": {"team_id": "t", "tpm_limit": 1}}),
-        json!({"user": {"user_id": "u", "max_budget": 1.0}}),
+        json!({"key": {"team_id": "t"}, "team": {"team_id": "t", "budget_limits": [{"max_budget": 1}]}}),
+        json!({"user": {"user_id": "u", "model_max_budget": {"gpt-4o": {}}}}),
         json!({"user": {"user_id": "u", "user_role": "proxy_admin"}}),
         json!({"user": {"user_id": "u", "metadata": {"x": 1}}}),
         json!({"key": {"aliases": {"gpt-4o": "gpt-4o-mini"}}}),

@@ -40,16 +40,6 @@ pub enum Caller {
     Stranger,
 }
 
-impl Caller {
-    /// US dollars of the key's row: what `x-litellm-key-spend` starts from.
-    pub fn spend(&self) -> f64 {
-        match self {
-            Caller::Key(identity) => identity.key.spend,
-            _ => 0.0,
-        }
-    }
-}
-
 /// What the head presents; cheap, and before any body byte is read. `Err`: how keys are checked is Python's.
 pub fn present(head: &Head, snapshot: &Snapshot) -> Result<Presented, Decline> {
     let Some(master) = &snapshot.master_key else { return Err(Decline::MasterKeyUnset) };

@@ -133,6 +133,7 @@ pub(super) fn snapshot(
             }),
             counter_ttl: counter_ttl(&litellm),
             other_books: !books::are_plain(&general, &litellm, env),
+            other_limits: !books::limits_are_plain(&general, &litellm, env),
             spend_flush: number(&general, "proxy_batch_write_at").and_then(|s| Duration::try_from_secs_f64(s).ok()),
         },
         master_key: master_key.filter(|key| !key.is_empty()).map(Secret::new),

@@ -23,6 +23,25 @@ const GENERAL: &[&str] = &[
 ];
 const VARIABLES: &[&str] = &["STORE_PROMPTS_IN_SPEND_LOGS"];
 
+/// Settings that change how limits and budgets are held: who has one is Python's then.
+const LIMITS_GENERAL: &[&str] = &[
+    "apply_user_budget_to_team_keys",
+    "disable_budget_reservation",
+    "fail_closed_budget_enforcement",
+    "fail_closed_rate_limit_enforcement",
+];
+const LIMITS_LITELLM: &[&str] = &["budget_exceeded_status_code", "budget_exceeded_throttle_percentage"];
+const LIMITS_VARIABLES: &[&str] =
+    &["LEGACY_MULTI_INSTANCE_RATE_LIMITING", "LITELLM_RATE_LIMIT_WINDOW_SIZE", "LITELLM_TPM_TOKEN_RESERVATION_ENABLED"];
+
+/// None of those for limits is set.
+pub(super) fn limits_are_plain(general: &Map, litellm: &Map, env: &Env) -> bool {
+    let set =
+        |map: &Map, names: &[&str]| names.iter().any(|name| map.get(name).is_some_and(|node| !node.value.is_null()));
+    let variable = |name: &&str| env.get(*name).is_some_and(|text| !text.trim().is_empty());
+    !set(general, LIMITS_GENERAL) && !set(litellm, LIMITS_LITELLM) && !LIMITS_VARIABLES.iter().any(variable)
+}
+
 /// None of them is set.
 pub(super) fn are_plain(general: &Map, litellm: &Map, env: &Env) -> bool {
     let set =
@@ -43,6 +62,11 @@ mod tests {
         assert!(are_plain(&map("{disable_spend_logs: false, master_key: x}"), &none, &env));
         assert!(!are_plain(&map("{disable_spend_logs: true}"), &none, &env));
         assert!(!are_plain(&none, &map("{extra_spend_tag_headers: [x]}"), &env));
+        assert!(limits_are_plain(&map("{disable_spend_logs: true}"), &none, &env));
+        assert!(!limits_are_plain(&map("{fail_closed_rate_limit_enforcement: true}"), &none, &env));
+        assert!(!limits_are_plain(&none, &map("{budget_exceeded_status_code: 429}"), &env));
+        let window = Env::from([("LITELLM_RATE_LIMIT_WINDOW_SIZE".to_owned(), "5".to_owned())]);
+        assert!(!limits_are_plain(&none, &none, &window));
         let stored = Env::from([("STORE_PROMPTS_IN_SPEND_LOGS".to_owned(), "True".to_owned())]);
         assert!(!are_plain(&none, &none, &stored));
     }

@@ -251,7 +251,9 @@ const TABLE: &[(Section, Rule, &str)] = &[
     (LitellmParams, Declines(DeploymentParam, Truthy), "drop_params use_in_pass_through use_litellm_proxy use_xai_oauth
         merge_reasoning_content_in_choices allow_client_keepalive_override fallbacks tags tag_regex guardrails
         configurable_clientside_auth_params"),
-    (LitellmParams, NoBearing, "max_file_size_mb default_api_key_tpm_limit default_api_key_rpm_limit cooldown_time"),
+    // a limit for every key of the deployment
+    (LitellmParams, Declines(DeploymentParam, Set), "default_api_key_tpm_limit default_api_key_rpm_limit"),
+    (LitellmParams, NoBearing, "max_file_size_mb cooldown_time"),
 
     (ModelInfo, Native, "id base_model"),
     (ModelInfo, Declines(DeploymentParam, NotChat), "mode"),

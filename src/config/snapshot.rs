@@ -186,6 +186,8 @@ pub struct Settings {
     pub spend_flush: Option<Duration>,
     /// a setting changes what LiteLLM writes down: the edge then keeps no books, and virtual keys are Python's
     pub other_books: bool,
+    /// a setting changes how limits and budgets are held: who has one is Python's
+    pub other_limits: bool,
     /// `default_redis_ttl`: seconds a spend counter lives after its last change; LiteLLM's default is 60
     pub counter_ttl: Option<i64>,
 }

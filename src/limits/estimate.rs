@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::descriptors::Subject;
+use crate::json::{Object, Raw};
 
 /// What the request asks for; other kinds of calls have no native route with limits yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,40 @@ pub fn estimate(kind: Kind, body: &Map<String, Value>, smallest_limit: i64, decl
         (_, None, None) => input.max(floor),
     };
     Estimate { tokens: input.saturating_add(output.saturating_mul(candidates(body))).max(1), cap }
+}
+
+/// What a call to a model can cost at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rates {
+    /// US dollars a token
+    pub input: f64,
+    pub output: f64,
+    /// `max_output_tokens` of the model
+    pub ceiling: Option<i64>,
+}
+
+const DEFAULT_OUTPUT: i64 = 16384;
+
+/// US dollars that a chat or message of `input` tokens can cost at most (budget_reservation.py
+/// `estimate_request_max_cost`).
+pub fn highest_cost(fields: &Object<'_>, input: i64, rates: Rates) -> f64 {
+    let of = |name: &&str| fields.some(name).and_then(python_int);
+    let requested = ["max_completion_tokens", "max_tokens", "max_output_tokens"].iter().find_map(of);
+    let ceiling = rates.ceiling.filter(|tokens| *tokens != 0).unwrap_or(DEFAULT_OUTPUT);
+    let output = requested.unwrap_or(DEFAULT_OUTPUT).min(ceiling);
+    let answers = ["n", "best_of"].iter().filter_map(of).fold(1, i64::max);
+    input as f64 * rates.input + (output as f64 * answers as f64) * rates.output
+}
+
+/// Python's `int(value)`.
+fn python_int(value: Raw<'_>) -> Option<i64> {
+    if let Some(flag) = value.as_bool() {
+        return Some(i64::from(flag));
+    }
+    match value.as_str() {
+        Some(text) => text.trim().parse().ok(),
+        None => value.as_f64().filter(|number| number.is_finite()).map(|number| number as i64),
+    }
 }
 
 /// `default_estimated_output_tokens(_per_model)` of the key, else of its team. Values that are no positive whole number

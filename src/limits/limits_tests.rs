@@ -40,7 +40,14 @@ fn descriptors_estimates_and_targets_are_litellms() {
             _ => Kind::Embeddings,
         };
         let body = case["body"].as_object().unwrap();
-        let ask = Ask::new(&subject, (kind, body), (Budgets::default(), 0.0), Vec::new(), &Settings::default());
+        let ask = Ask::new(
+            &subject,
+            (kind, || Some(body.clone())),
+            (Budgets::default(), 0.0),
+            Vec::new(),
+            &Settings::default(),
+        );
+        let ask = ask.unwrap();
         if !case["tokens"].is_null() {
             assert_eq!(ask.plan.estimate, case["tokens"], "case {at}: estimate of {body:?}");
         }
@@ -212,7 +219,8 @@ fn ask(identity: &Identity, cost: f64) -> Ask {
     let body = json!({"messages": [{"role": "user", "content": "abcd"}], "max_tokens": 9});
     let budgets = Budgets::of(identity, &Others::default());
     let payers = budgets::payers(Some(identity), None, &[]);
-    Ask::new(&subject, (Kind::Messages, body.as_object().unwrap()), (budgets, cost), payers, &Settings::default())
+    let body = || body.as_object().cloned();
+    Ask::new(&subject, (Kind::Messages, body), (budgets, cost), payers, &Settings::default()).unwrap()
 }
 
 #[tokio::test]
@@ -276,6 +284,8 @@ async fn redis_down_counts_here_or_refuses_when_told_to() {
     assert!(matches!(refused, Err(Refusal::Rate(_))), "{refused:?}");
     let strict = Settings { strict_rates: true, ..Settings::default() };
     let refused = limits.reserve(ask(&identity, 0.0), &strict).await;
+    assert!(matches!(refused, Err(Refusal::Rate(_))), "over by what is known here: {refused:?}");
+    let refused = limits.reserve(ask(&limited(json!({"token": "other", "rpm_limit": 1})), 0.0), &strict).await;
     assert_eq!(refused.unwrap_err(), Refusal::Unverifiable { message: RATE_UNVERIFIABLE });
     assert_eq!(limits.counted_locally(), 3);
 }

@@ -61,20 +61,22 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// `cost` is the highest the call can cost, in US dollars; 0.0 if that is unknown. `payers`: [`budgets::payers`].
+    /// `body` is read only where tokens are limited; `None`: it could not be. `cost` is the highest the call can cost, in
+    /// US dollars; 0.0 if that is unknown. `payers`: [`budgets::payers`].
     pub fn new(
         subject: &Subject<'_>,
-        (kind, body): (estimate::Kind, &Map<String, Value>),
+        (kind, body): (estimate::Kind, impl FnOnce() -> Option<Map<String, Value>>),
         (budgets, cost): (Budgets, f64),
         payers: Vec<String>,
         settings: &Settings,
-    ) -> Self {
+    ) -> Option<Self> {
         let descriptors = subject.descriptors();
         let tokens = descriptors::limits(&descriptors, |d| d.tokens);
         let smallest = tokens.iter().map(|limit| limit.limit).min();
-        let estimate = smallest
-            .map(|smallest| estimate::estimate(kind, body, smallest, estimate::declared_output(subject)))
-            .unwrap_or(estimate::Estimate { tokens: 0, cap: None });
+        let estimate = match smallest {
+            Some(smallest) => estimate::estimate(kind, &body()?, smallest, estimate::declared_output(subject)),
+            None => estimate::Estimate { tokens: 0, cap: None },
+        };
         let limited_tags = descriptors.iter().filter(|d| d.key == "tag" && d.tokens.is_some());
         let limited_tags: Vec<String> = limited_tags.map(|d| d.value.clone()).collect();
         let plan = Plan {
@@ -89,7 +91,8 @@ impl Ask {
             tokens,
             estimate: estimate.tokens,
         };
-        Self { targets: subject.token_targets(&limited_tags), descriptors, budgets, plan, payers, cap: estimate.cap }
+        let targets = subject.token_targets(&limited_tags);
+        Some(Self { targets, descriptors, budgets, plan, payers, cap: estimate.cap })
     }
 
     /// Nothing limits this request: reserving takes no round trip.
@@ -179,6 +182,18 @@ impl Limits {
         if ask.is_free() {
             return Ok(self.unlimited(ask, settings.clock));
         }
+        // budgets are compared first, and not from memory
+        let over = match &self.0.redis {
+            Some(_) if ask.plan.counters.is_empty() => self.memory().over(&ask.plan, now()),
+            _ => None,
+        };
+        match over {
+            Some(answer) => self.finish(ask, answer, settings.clock, true),
+            None => self.take(ask, settings).await,
+        }
+    }
+
+    async fn take(&self, ask: Ask, settings: &Settings) -> Result<Reservation, Refusal> {
         if let Some(redis) = &self.0.redis {
             match self.reserve_in_redis(redis, &ask, settings.clock).await {
                 Ok(answer) => {

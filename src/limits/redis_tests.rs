@@ -279,7 +279,8 @@ async fn redis_is_left_as_litellm_leaves_it_in_every_outcome() {
             let ask = random_ask(&mut dice);
             let theirs = peer.ask(&question(&ask));
             let settings = Settings { strict_budgets: ask.plan.strict, ..Settings::default() };
-            let ours = limits.reserve(ask.clone(), &settings).await;
+            // not from memory, as the peer
+            let ours = limits.take(ask.clone(), &settings).await;
             let kind = theirs["kind"].as_str().unwrap().to_owned();
             assert!(same_answer(&ours, &theirs, &ask), "step {step}: {ask:?}\nours {ours:?}\ntheirs {theirs}");
             if let Ok(held) = ours {
@@ -400,6 +401,23 @@ async fn absent_and_stale_counters_come_from_the_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_said_to_be_over_is_refused_without_asking_again() {
+    let Some(venv) = venv() else { return };
+    let server = Server::start(&venv);
+    let io = attached();
+    let own = server.redis(io.clone(), 0);
+    let limits = Limits::new(Some(own.clone()), io, Arc::new(Fixed::default()));
+    let ask = || ask(&limited(json!({"token": "k", "rpm_limit": 1})), 0.0);
+    let held = limits.reserve(ask(), &Settings::default()).await;
+    for _ in 0..3 {
+        let refused = limits.reserve(ask(), &Settings::default()).await.unwrap_err();
+        assert!(matches!(&refused, Refusal::Rate(rate) if rate.kind == "requests"), "{refused:?}");
+        assert_eq!(dump(&own).await["{api_key:k}:requests"].0, [2.0]);
+    }
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_of_ours_and_two_of_litellms_hold_one_limit_together() {
     let Some(venv) = venv() else { return };
     let server = Server::start(&venv);
@@ -426,7 +444,7 @@ async fn two_of_ours_and_two_of_litellms_hold_one_limit_together() {
             let mut admitted = 0;
             for _ in 0..limit {
                 tokio::time::sleep(std::time::Duration::from_millis(3)).await;
-                if let Ok(held) = limits.reserve(make(), &Settings::default()).await {
+                if let Ok(held) = limits.take(make(), &Settings::default()).await {
                     admitted += 1;
                     std::mem::forget(held);
                 }

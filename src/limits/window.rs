@@ -233,6 +233,15 @@ impl Memory {
 }
 
 impl Memory {
+    /// A window that was over its limit by Redis' last answer: LiteLLM refuses then without asking again.
+    pub fn over(&self, plan: &Plan, now: i64) -> Option<Answer> {
+        let count =
+            |limit: &super::plan::Limit| self.get(&format!("{}:requests", limit.scope), now).unwrap_or(0.0) as i64;
+        let counts: Vec<i64> = plan.requests.iter().map(count).collect();
+        let over = counts.iter().zip(&plan.requests).any(|(count, limit)| *count > limit.limit);
+        over.then_some(Answer::OverRequests { counts })
+    }
+
     /// Keeps what Redis answered, so that the count goes on where it stood when Redis is lost.
     pub fn mirror(&mut self, plan: &Plan, answer: &Answer, clock: Clockwork, now: i64) {
         let (requests, admitted) = match answer {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Iso8601, macros::format_description};
 
+use super::fresh;
 use crate::base64;
 
 /// What a normaliser may know.
@@ -16,6 +17,8 @@ pub struct Context {
     pub case_text: String,
     /// what differs between the gateways' addresses: `127.0.0.1:4000` -> `<gateway>`
     pub addresses: Vec<String>,
+    /// what `<run>` became in this phase ([`fresh::renames`])
+    pub renames: Vec<(String, String)>,
 }
 
 impl Context {
@@ -29,6 +32,7 @@ type Normaliser = fn(&Context, &mut Value);
 
 /// All of them, in the order they run.
 pub const NORMALISERS: &[(&str, Normaliser)] = &[
+    ("run", run),
     ("provenance", provenance),
     ("keep_alive", keep_alive),
     ("content_length", content_length),
@@ -36,6 +40,8 @@ pub const NORMALISERS: &[(&str, Normaliser)] = &[
     ("durations", durations),
     ("measured_times", measured_times),
     ("expiry_times", expiry_times),
+    ("reset_times", reset_times),
+    ("costs_in_text", costs_in_text),
     ("object_addresses", object_addresses),
     ("boundaries", boundaries),
     ("websocket_keys", websocket_keys),
@@ -85,6 +91,13 @@ fn messages(tree: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
 
 fn header_values<'a>(message: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Vec<Value>> {
     message.get_mut("header")?.get_mut(name)?.as_array_mut()
+}
+
+/// The word of this phase, and the hashes of keys with it.
+fn run(context: &Context, tree: &mut Value) {
+    if !context.renames.is_empty() {
+        fresh::rename(tree, &context.renames);
+    }
 }
 
 /// The edge says who served; `expect` of the case checks it.
@@ -210,6 +223,36 @@ fn expiry_times(context: &Context, tree: &mut Value) {
             let Some(time) = text.get(start..start + LENGTH) else { continue };
             if time.ends_with("+00:00") && iso_time(time).is_some_and(|unix| context.is_now(unix)) {
                 text.replace_range(start..start + LENGTH, "<now>");
+            }
+        }
+    });
+}
+
+/// When a limit's window ends, a minute after the refusal: in its text and, alone, in its header.
+fn reset_times(context: &Context, tree: &mut Value) {
+    const BEFORE: &str = "Limit resets at: ";
+    const LENGTH: usize = "2026-11-22 08:46:38 UTC".len();
+    visit_strings(tree, |_, text| {
+        let start = match text.find(BEFORE) {
+            Some(at) => at + BEFORE.len(),
+            None if text.len() == LENGTH => 0,
+            None => return,
+        };
+        let unix = text.get(start..start + LENGTH).and_then(|time| iso_time(time.strip_suffix(" UTC")?));
+        if unix.is_some_and(|unix| context.is_now(unix - 60)) {
+            text.replace_range(start..start + LENGTH, "<now + 60 s>");
+        }
+    });
+}
+
+/// US dollars in a refusal: what is added to a counter in Redis and taken off again leaves some noise, as in numbers.
+fn costs_in_text(_: &Context, tree: &mut Value) {
+    visit_strings(tree, |_, text| {
+        for before in ["Current cost: ", "Spend="] {
+            let Some(start) = text.find(before).map(|at| at + before.len()) else { continue };
+            let Some((cost, _)) = text.get(start..).and_then(|rest| rest.split_once(',')) else { continue };
+            if let Ok(dollars) = cost.parse::<f64>() {
+                text.replace_range(start..start + cost.len(), &format!("{}", (dollars * 1e9).round() / 1e9));
             }
         }
     });

@@ -10,6 +10,7 @@ fn context() -> Context {
         window: (1_700_000_000, 1_700_000_010),
         case_text: "chatcmpl-mock1234567890".into(),
         addresses: vec!["127.0.0.1:4000".into()],
+        renames: vec![("0a1b2c3d".into(), "<run>".into())],
     }
 }
 
@@ -25,6 +26,16 @@ fn ids_are_renamed_consistently_and_the_cases_own_are_kept() {
     assert_eq!(seen, json!({"a": ["<uuid#1>", "id <uuid#1>, <uuid#2>.", "chatcmpl-mock1234567890", "<chatcmpl#1>"]}));
     // words that only look like ids stay
     assert_eq!(run(json!({"a": "call_type msg_content resp_"})), json!({"a": "call_type msg_content resp_"}));
+}
+
+#[test]
+fn a_limits_end_and_the_word_of_a_phase_are_taken_out() {
+    let tree =
+        |at: &str| json!({"response": [{"header": {"reset_at": [at]}, "text": format!("x. Limit resets at: {at}")}]});
+    let now = run(tree("2023-11-14 22:14:25 UTC"));
+    assert_eq!(now, tree("<now + 60 s>"));
+    assert_eq!(run(tree("2023-11-14 23:14:25 UTC")), tree("2023-11-14 23:14:25 UTC"));
+    assert_eq!(run(json!({"{team:t-0a1b2c3d}:tokens": "t-0a1b2c3d"})), json!({"{team:t-<run>}:tokens": "t-<run>"}));
 }
 
 #[test]

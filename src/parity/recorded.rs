@@ -36,7 +36,7 @@ pub fn differences(case: &Case, python: &Value) -> Vec<Difference> {
     let at = OffsetDateTime::parse(&recorded.at, &Rfc3339).map_or(0, OffsetDateTime::unix_timestamp);
     let raw = json!({ "response": recorded.answers.iter().map(tree).collect::<Vec<_>>() });
     let mut then = raw.clone();
-    let context = Context { window: (at - 600, at + 600), case_text: case.text.clone(), addresses: Vec::new() };
+    let context = Context { window: (at - 600, at + 600), case_text: case.text.clone(), ..Context::default() };
     normalise(&context, &mut then);
     let responses = python.get("response").and_then(Value::as_array).into_iter().flatten();
     let mut now = json!({ "response": responses.map(part).collect::<Vec<_>>() });

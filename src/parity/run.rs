@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 
 use super::{
     canary::Canaries,
-    case::{Answer, Case, Key, KeyText, Request},
+    case::{Answer, Case, CaseError, Key, KeyText, Request},
     client::{Response, key_text},
+    fresh,
     gateway::Base,
     http1::{End, elapsed_ms},
     normalise::{Context, normalise},
     observe,
     provider::Provider,
+    quiet,
     redis::{self, Redis},
     rows::{MARKER, Rows},
     sdk::{ClientCall, SdkError, Sdks, Seen},
@@ -41,14 +43,11 @@ pub enum RunError {
     Log(io::Error),
     #[error("clients: {0}")]
     Client(#[from] SdkError),
+    #[error(transparent)]
+    Case(#[from] CaseError),
     #[error("{case}: {path} of its setup or teardown is answered with {status}")]
     Setup { case: String, path: String, status: u16 },
 }
-
-/// Keys that have not changed for so long are taken as final.
-const QUIET: Duration = Duration::from_millis(120);
-/// A busy Python gateway counts a successful call so long after its answer; without this the next case would get it.
-const LATE_COUNT: Duration = Duration::from_millis(1500);
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +101,7 @@ impl Runner {
     pub async fn warm_up(&mut self, cases: &[Case]) -> Result<(), RunError> {
         let mut seen = std::collections::BTreeSet::new();
         for case in cases.iter().filter(|case| seen.insert(case.route.as_str())) {
-            self.case(Phase::Python, case).await?;
+            self.case(Phase::Python, case, &fresh::word()).await?;
         }
         let marker = self.mark().await?;
         if let Some(rows) = &mut self.rows
@@ -111,7 +110,7 @@ impl Runner {
             return Err(RunError::NotFlushed);
         }
         if let Some(redis) = &mut self.redis {
-            settled(redis, None).await.map_err(RunError::Redis)?;
+            quiet::settled(redis, None).await.map_err(RunError::Redis)?;
         }
         Ok(())
     }
@@ -148,9 +147,10 @@ impl Runner {
         }
         let mut started = Vec::with_capacity(cases.len());
         let mut observed = Vec::with_capacity(cases.len());
-        for case in cases {
+        let words: Vec<String> = cases.iter().map(|_| fresh::word()).collect();
+        for (case, word) in cases.iter().zip(&words) {
             started.push(SystemTime::now());
-            observed.push(self.case(phase, case).await?);
+            observed.push(self.case(phase, case, word).await?);
         }
         let marker = self.mark().await?;
         let mut totals = json!({});
@@ -176,11 +176,12 @@ impl Runner {
             }
         }
         let end = unix(SystemTime::now()) as i64;
-        for ((observed, case), started) in observed.iter_mut().zip(cases).zip(&started) {
+        for (((observed, case), started), word) in observed.iter_mut().zip(cases).zip(&started).zip(&words) {
             let context = Context {
                 window: (unix(*started) as i64, end.min(unix(*started) as i64 + observed.millis as i64 / 1000 + 5)),
                 case_text: case.text.clone(),
                 addresses: vec![self.python.address.to_string(), self.edge_of(case).base.address.to_string()],
+                renames: fresh::renames(case, word),
             };
             normalise(&context, &mut observed.tree);
         }
@@ -192,7 +193,8 @@ impl Runner {
         case.config.as_ref().and_then(|name| self.configured.get(name)).unwrap_or(&self.edge)
     }
 
-    async fn case(&mut self, phase: Phase, case: &Case) -> Result<Observed, RunError> {
+    async fn case(&mut self, phase: Phase, case: &Case, word: &str) -> Result<Observed, RunError> {
+        let case = &fresh::with(case, word)?;
         // of a run that was stopped in between
         let _ = self.prepare(case, &case.teardown).await;
         self.prepare(case, &case.setup).await?;
@@ -233,12 +235,17 @@ impl Runner {
         };
         let mut responses = Vec::with_capacity(case.requests.len());
         for request in &case.requests {
+            let uncounted = self.dump_where(fresh::is_fresh(case)).await.map_err(RunError::Redis)?;
             let called = self.provider.called(request.calls_before_leaving());
             match base.send_until(request, &self.master_key, called).await {
                 Ok(response) => responses.push(response),
                 // an edge that is gone is a difference, a Python gateway that is gone is no measure
                 Err(_) if on_edge => responses.push(Response::none(End::Reset)),
                 Err(source) => return Err(RunError::Python { address: base.address, source }),
+            }
+            if let (Some(redis), Some(before)) = (&mut self.redis, uncounted) {
+                let answered = responses.last().is_some_and(|answer| answer.status == 200);
+                quiet::counted(redis, &before, answered).await.map_err(RunError::Redis)?;
             }
         }
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -248,8 +255,8 @@ impl Runner {
         let mut tree = Value::Null;
         if let (Some(redis), Some(before)) = (&mut self.redis, keys) {
             let native = responses.iter().any(|r| served_by(r).as_deref() == Some("native"));
-            let counts = !native && case.answers.iter().any(|answer| answer.is_success());
-            let after = settled(redis, counts.then_some(&before)).await.map_err(RunError::Redis)?;
+            let counts = !native && !fresh::is_fresh(case) && case.answers.iter().any(|answer| answer.is_success());
+            let after = quiet::settled(redis, counts.then_some(&before)).await.map_err(RunError::Redis)?;
             tree = redis::delta(&before, &after, i64::try_from(elapsed_ms(started)).unwrap_or(i64::MAX));
         }
         let calls = self.provider.calls();
@@ -280,6 +287,13 @@ impl Runner {
             observed.leaks = self.leaks(case, &edge, log_from).map_err(RunError::Log)?;
         }
         Ok(observed)
+    }
+
+    async fn dump_where(&mut self, wanted: bool) -> io::Result<Option<redis::Dump>> {
+        match self.redis.as_mut().filter(|_| wanted) {
+            Some(redis) => redis.dump().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Waits until the provider's calls of clients that left are over, one way or the other.
@@ -359,31 +373,6 @@ fn left_unanswered(response: &Response) -> bool {
 
 fn log_length(edge: &Edge) -> u64 {
     edge.log.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
-}
-
-/// The keys once nothing changes them any more: LiteLLM counts after it has answered. `from`: something has to change,
-/// for a while that is what is waited for.
-async fn settled(redis: &mut Redis, from: Option<&redis::Dump>) -> io::Result<redis::Dump> {
-    let values = |dump: &redis::Dump| dump.iter().map(|(k, e)| (k.clone(), e.value.clone())).collect::<Vec<_>>();
-    let started = Instant::now();
-    let mut last = redis.dump().await?;
-    while let Some(from) = from
-        && values(from) == values(&last)
-        && started.elapsed() < LATE_COUNT
-    {
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        last = redis.dump().await?;
-    }
-    let mut quiet = Instant::now();
-    while quiet.elapsed() < QUIET && started.elapsed() < LATE_COUNT + Duration::from_secs(2) {
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        let now = redis.dump().await?;
-        if values(&now) != values(&last) {
-            quiet = Instant::now();
-        }
-        last = now;
-    }
-    Ok(last)
 }
 
 /// The route whose page the runner itself asks for.

@@ -8,11 +8,17 @@ mod execute;
 mod headers;
 mod price;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, header};
 
-use super::{Call, Decline, Execution, Head, NativeRoute, refused::stopped, settle};
+use super::{
+    Call, Decline, Execution, Head, NativeRoute,
+    limited::{Limited, limited},
+    litellm_headers::KeyHeaders,
+    refused::stopped,
+    settle,
+};
 use crate::{
     auth,
     config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
@@ -89,8 +95,8 @@ struct Admitted {
     uri: http::Uri,
     headers: HeaderMap,
     timeout: Timeout,
-    /// US dollars the key has spent, as far as its row was read
-    key_spend: f64,
+    key: KeyHeaders,
+    limited: Limited,
     /// one of the deployment's calls at a time; free when the answer, or its stream, is over or dropped
     _slot: Slot,
 }
@@ -173,10 +179,18 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         judge_group(group)?;
         let deployment = router::simple_shuffle(group, fastrand::f64()).ok_or(Decline::NoDeployment)?;
         let slot = deployment.slots.take().ok_or(Decline::NoDeployment)?;
-        let prepared = request::prepare(&body, deployment)?;
+        let end_user = settle::end_user(&body);
+        let limited = limited(&call, group, &body, end_user.as_deref())?;
+        let capped = limited.body(&body, &call.body);
+        let prepared = match &capped {
+            Cow::Borrowed(_) => request::prepare(&body, deployment)?,
+            Cow::Owned(capped) => {
+                let body = Object::parse_request(capped).map_err(|_| Decline::BodyNotJson)?;
+                request::prepare(&body, deployment)?
+            }
+        };
         settle::billable(&call, deployment, prepared.stream)?;
         let timeout = timeout(deployment, &snapshot, prepared.stream);
-        let end_user = settle::end_user(&body);
         Admitted {
             headers: headers::provider(deployment, &timeout, prepared.stream).ok_or(Decline::DeploymentParam)?,
             uri: deployment.uri.clone().ok_or(Decline::DeploymentParam)?,
@@ -186,7 +200,8 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             group: group.name.clone(),
             requested,
             timeout,
-            key_spend: call.caller.spend(),
+            key: KeyHeaders::of(&call.caller),
+            limited,
             _slot: slot,
         }
     };

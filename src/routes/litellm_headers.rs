@@ -1,7 +1,7 @@
 //! The `x-litellm-*` response headers, in LiteLLM's order (proxy/common_request_processing.py `get_custom_headers`).
 //! Values that are `None`, `""` or `"None"` in Python are left out.
 use super::HeaderList;
-use crate::{config::Deployment, faults::fault};
+use crate::{auth::Caller, config::Deployment, faults::fault, spend::cost::python_float};
 
 /// The LiteLLM version whose behaviour the native routes have; the value of `x-litellm-version`.
 pub const LITELLM_VERSION: &str = "1.106.2";
@@ -41,4 +41,48 @@ const PROVIDER_REQUEST_ID: &[&str] = &[
 pub(super) fn provider_request_id(headers: &http::HeaderMap) -> Option<String> {
     let named = |name: &&str| headers.get(*name)?.to_str().ok().filter(|id| !id.is_empty()).map(str::to_owned);
     PROVIDER_REQUEST_ID.iter().find_map(|name| named(name))
+}
+
+/// What a caller is told of its key: `x-litellm-key-*`, and `x-ratelimit-*` of what limits it.
+#[derive(Debug, Clone, Default)]
+pub struct KeyHeaders {
+    tpm_limit: Option<i64>,
+    rpm_limit: Option<i64>,
+    max_budget: Option<f64>,
+    /// US dollars the key has spent, as far as its row was read
+    spend: f64,
+    /// the counters with this request, by header
+    pub rates: Vec<(String, String)>,
+}
+
+impl KeyHeaders {
+    pub fn of(caller: &Caller) -> Self {
+        let Caller::Key(identity) = caller else { return Self::default() };
+        let (key, budget) = (&identity.key, identity.budget.as_ref());
+        Self {
+            tpm_limit: key.tpm_limit.or_else(|| budget?.tpm_limit),
+            rpm_limit: key.rpm_limit.or_else(|| budget?.rpm_limit),
+            max_budget: key.max_budget.or_else(|| budget?.max_budget),
+            spend: key.spend,
+            rates: Vec::new(),
+        }
+    }
+
+    /// `cost`: US dollars of this call.
+    pub fn push(&self, headers: &mut HeaderList, cost: f64) {
+        let limits = [("x-litellm-key-tpm-limit", self.tpm_limit), ("x-litellm-key-rpm-limit", self.rpm_limit)];
+        for (name, limit) in limits {
+            if let Some(limit) = limit {
+                push(headers, name, limit.to_string());
+            }
+        }
+        if let Some(budget) = self.max_budget {
+            push(headers, "x-litellm-key-max-budget", python_float(budget));
+        }
+        headers.push_float("x-litellm-key-spend", self.spend + cost);
+    }
+
+    pub fn push_rates(&self, headers: &mut HeaderList) {
+        self.rates.iter().for_each(|(name, value)| headers.push_made("", name, value));
+    }
 }

@@ -8,6 +8,7 @@ mod headers;
 mod relay;
 
 use std::{
+    borrow::Cow,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -15,7 +16,9 @@ use std::{
 use http::{Method, header};
 
 use super::{
-    Call, Decline, Execution, Head, NativeRoute, litellm_headers,
+    Call, Decline, Execution, Head, NativeRoute,
+    limited::{Limited, limited},
+    litellm_headers::{self, KeyHeaders},
     refused::stopped,
     settle::{self, Account},
 };
@@ -89,8 +92,8 @@ struct Admitted {
     /// whom the caller says it asks for
     end_user: Option<String>,
     call_id: String,
-    /// US dollars the key has spent, as far as its row was read
-    key_spend: f64,
+    key: KeyHeaders,
+    limited: Limited,
     /// taken by the settlement
     account: Option<Account>,
     /// the provider's id of a request that failed
@@ -178,7 +181,16 @@ fn admit(call: Call) -> Result<Execution, Decline> {
         let slot = deployment.slots.take().ok_or(Decline::NoDeployment)?;
         let version = call.head.header("anthropic-version");
         let beta = call.head.header("anthropic-beta");
-        let outgoing = anthropic::outgoing(&body, deployment, version, beta)?;
+        let end_user = settle::end_user(&body);
+        let limited = limited(&call, group, &body, end_user.as_deref())?;
+        let capped = limited.body(&body, &call.body);
+        let outgoing = match &capped {
+            Cow::Borrowed(_) => anthropic::outgoing(&body, deployment, version, beta)?,
+            Cow::Owned(capped) => {
+                let body = Object::parse_request(capped).map_err(|_| Decline::BodyNotJson)?;
+                anthropic::outgoing(&body, deployment, version, beta)?
+            }
+        };
         settle::billable(&call, deployment, outgoing.stream)?;
         let by_config = deployment
             .stream_timeout
@@ -191,9 +203,10 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             group: group.name.clone(),
             timeout: by_config.unwrap_or(DEFAULT_TIMEOUT),
             default_timeout: by_config.is_none(),
-            end_user: settle::end_user(&body),
+            end_user,
             call_id: litellm_headers::call_id(call.head.header("x-litellm-call-id")),
-            key_spend: call.caller.spend(),
+            key: KeyHeaders::of(&call.caller),
+            limited,
             account: None,
             provider_request_id: OnceLock::new(),
             _slot: slot,

@@ -8,6 +8,7 @@ pub mod doc;
 pub mod header_list;
 pub mod health;
 pub mod key_info;
+mod limited;
 pub mod litellm_headers;
 pub mod messages;
 pub mod metrics;

@@ -16,6 +16,7 @@ const CALL_TYPES: &[(&str, &str)] = &[
     ("/v1/messages", "anthropic_messages"),
     ("/v1/models", "/v1/models"),
     ("/models", "/models"),
+    ("/key/info", "/key/info"),
 ];
 
 /// `normalized_error` by the type of LiteLLM's own refusals.

@@ -2,8 +2,16 @@
 //! refused calls belongs here.
 use http::StatusCode;
 
-use super::{Call, CallLog, Decline, Execution, Reply, ReplyBody, refusal_row};
-use crate::auth::{Refusal, Stop};
+use super::{
+    Call, CallLog, Decline, Execution, HeaderList, Reply, ReplyBody,
+    litellm_headers::{KeyHeaders, LITELLM_VERSION, push},
+    refusal_row,
+};
+use crate::{
+    auth::{Refusal, Stop},
+    error::Dialect,
+    limits,
+};
 
 /// What an admission returns whose caller was stopped.
 pub(super) fn stopped(call: Call, stop: Stop) -> Result<Execution, Decline> {
@@ -20,4 +28,37 @@ fn refused(call: Call, refusal: Refusal) -> Execution {
     let headers = [("content-type", "application/json")].into();
     let body = ReplyBody::Full(refusal.body());
     Box::pin(std::future::ready(Reply { status, headers, body, log: CallLog::default() }))
+}
+
+/// The answer to a call that a limit or a budget stopped. Budgets are judged where LiteLLM authenticates: such an answer is
+/// like any other refusal there. `group`: the model asked for.
+pub(super) fn over(
+    call: &Call,
+    (call_id, group): (&str, &str),
+    key: &KeyHeaders,
+    refusal: &limits::Refusal,
+    route: Dialect,
+) -> Reply {
+    let dialect = refusal.dialect(route);
+    let mut failure = refusal.failure(dialect);
+    let mut headers = HeaderList::with_capacity(12);
+    if !matches!(refusal, limits::Refusal::Budget { .. }) {
+        refusal.headers(dialect).iter().for_each(|(name, value)| push(&mut headers, name, value));
+        push(&mut headers, "x-litellm-call-id", call_id);
+        if dialect == Dialect::Anthropic {
+            push(&mut headers, "x-litellm-version", LITELLM_VERSION);
+        }
+        push(&mut headers, "x-litellm-response-cost", "0");
+        key.push(&mut headers, 0.0);
+        if call.snapshot.settings.call_id_in_error_body {
+            failure.extra.insert("litellm_call_id".into(), call_id.into());
+        }
+        if let Some(id) = call.head.header("x-request-id").filter(|id| dialect == Dialect::Anthropic && !id.is_empty())
+        {
+            failure.extra.insert("request_id".into(), id.into());
+        }
+    }
+    push(&mut headers, "content-type", "application/json");
+    let log = CallLog { model_group: Some(group.to_owned()), ..CallLog::default() };
+    Reply { status: failure.status, headers, body: ReplyBody::Full(failure.body(dialect)), log }
 }

@@ -3,14 +3,13 @@
 use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use serde_json::Map;
 
 use super::{Call, Decline, Head};
 use crate::{
     auth::Caller,
     config::{Coordination, Deployment},
     json::{Object, Raw},
-    limits::{self, Ask, Budgets, Clockwork, Reservation, Settings, Subject, budgets, descriptors::Rates, estimate},
+    limits::{self, Reservation},
     spend::{
         Cost, Counting, Facts, Failed, Ledger, Meter, Payer, Record, Shape, Trouble, Usage, cost,
         tokens::{Encoding, is_countable, sent},
@@ -69,15 +68,21 @@ pub(super) struct Outcome {
 }
 
 impl Account {
-    /// `None`: nobody keeps books, or LiteLLM's row for this deployment is not known exactly.
-    pub(super) fn open(call: &Call, call_id: &str, deployment: &Deployment, group: &str, kind: Kind) -> Option<Self> {
+    /// `counted`: what the call took of the counters. `None`: nobody keeps books, or LiteLLM's row for this deployment is
+    /// not known exactly.
+    pub(super) fn open(
+        call: &Call,
+        call_id: &str,
+        (deployment, group): (&Deployment, &str),
+        kind: Kind,
+        counted: Option<Reservation>,
+    ) -> Option<Self> {
         call.snapshot.database_url.as_ref().filter(|_| !call.snapshot.settings.other_books)?;
         let payer = payer(&call.caller, kind.end_user)?;
         let model_map = deployment.model_map.clone()?;
         let head = &call.head;
         let user_agent = head.header("user-agent").map(str::to_owned);
-        let tags = user_agent.as_deref().map(agent_tags).unwrap_or_default();
-        let counted = counted(call, group, &payer, &tags);
+        let tags = tags(head);
         let record = Record {
             request_id: String::new(),
             call_id: call_id.to_owned(),
@@ -263,32 +268,6 @@ fn prompt_is_countable(call: &Call) -> bool {
     body.is_ok_and(|body| is_countable(body.some("messages").map(|messages| messages.text().as_bytes())))
 }
 
-/// The counters of a call that nothing limits, where LiteLLM's processes share them.
-fn counted(call: &Call, group: &str, payer: &Payer, tags: &[String]) -> Option<Reservation> {
-    let snapshot = &call.snapshot;
-    if !matches!(snapshot.coordination, Coordination::Redis(_)) {
-        return None;
-    }
-    let identity = match &call.caller {
-        Caller::Key(identity) => Some(&**identity),
-        _ => None,
-    };
-    let end_user = payer.end_user.as_deref();
-    let subject = Subject {
-        identity,
-        model: Some(group),
-        group: Some(group),
-        end_user: end_user.map(|id| (id, Rates::default())),
-        ..Subject::default()
-    };
-    let payers = budgets::payers(identity, end_user, tags);
-    let nothing = (Budgets::default(), 0.0);
-    let ask = Ask::new(&subject, (estimate::Kind::Messages, &Map::new()), nothing, payers, &Settings::default());
-    let mut clock = Clockwork::default();
-    clock.spend_ttl = snapshot.settings.counter_ttl.unwrap_or(clock.spend_ttl);
-    Some(call.services.control.limits(snapshot)?.unlimited(ask, clock))
-}
-
 /// Who pays for a call of this caller; `None`: nobody that was let in.
 pub(super) fn payer(caller: &Caller, end_user: Option<String>) -> Option<Payer> {
     let identity = match caller {
@@ -311,6 +290,11 @@ pub(super) fn payer(caller: &Caller, end_user: Option<String>) -> Option<Payer> 
         project_alias: project.and_then(|project| project.project_alias.clone()),
         end_user,
     })
+}
+
+/// The request's tags: LiteLLM makes them of the caller's program.
+pub(super) fn tags(head: &Head) -> Vec<String> {
+    head.header("user-agent").map(agent_tags).unwrap_or_default()
 }
 
 /// `User-Agent: curl`, `User-Agent: curl/7.88.1` (litellm_logging.py `_get_user_agent_tags`).

@@ -16,12 +16,14 @@ use super::{
 use crate::{
     error::{Dialect, Failure},
     faults::fault,
+    limits::Reservation,
     providers::openai::{
         error::{Answered, Fault, RouterView, Told},
         response,
     },
     routes::{
         Call, CallLog, Reply, ReplyBody, litellm_headers,
+        refused::over,
         settle::{Account, Ending, Failing, Kind, Outcome},
     },
     spend::{
@@ -44,10 +46,15 @@ pub(super) struct Context {
     pub account: Option<Account>,
 }
 
-pub(super) async fn execute(call: Call, admitted: Admitted) -> Reply {
+pub(super) async fn execute(call: Call, mut admitted: Admitted) -> Reply {
     let call_id = litellm_headers::call_id(call.head.header("x-litellm-call-id"));
     let kind = Kind { call_type: "acompletion", end_user: admitted.end_user.clone(), stream: admitted.prepared.stream };
-    let account = Account::open(&call, &call_id, &admitted.deployment, &admitted.group, kind);
+    let counted = match admitted.limited.reserve().await {
+        Ok(counted) => counted,
+        Err(refusal) => return over(&call, (&call_id, &admitted.group), &admitted.key, &refusal, Dialect::OpenAi),
+    };
+    admitted.key.rates = counted.as_ref().map(Reservation::headers).unwrap_or_default();
+    let account = Account::open(&call, &call_id, (&admitted.deployment, &admitted.group), kind, counted);
     let mut context = Context { call, admitted, call_id, account };
     let body = std::mem::take(&mut context.admitted.prepared.body);
     let request = Request {
@@ -202,7 +209,7 @@ fn failed_reply(context: &mut Context, fault: &Fault, provider: Option<&HeaderMa
     let provider = provider.filter(|_| fault.answered == Answered::Status);
     let headers = match told.bare {
         true => [("content-type", "application/json")].into(),
-        false => headers::error(&context.call_id, admitted.key_spend, provider, shown),
+        false => headers::error(&context.call_id, &admitted.key, provider, shown),
     };
     let body = error_body(&told, context.call.snapshot.settings.call_id_in_error_body.then_some(&context.call_id));
     let status = if fault!(ErrorStatus) { 500 } else { told.status };

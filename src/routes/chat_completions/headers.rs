@@ -10,7 +10,7 @@ use crate::{
     faults::fault,
     routes::{
         HeaderList,
-        litellm_headers::{LITELLM_VERSION, push, push_deployment},
+        litellm_headers::{KeyHeaders, LITELLM_VERSION, push, push_deployment},
     },
     spend::{Cost, Usage},
 };
@@ -111,8 +111,7 @@ pub(super) fn success(
     push(&mut list, "x-litellm-model-api-base", base.split('?').next().unwrap_or(base));
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push_cost(&mut list, priced);
-    let spend = admitted.key_spend + priced.and_then(|priced| priced.cost).map_or(0.0, |cost| cost.total);
-    list.push_float("x-litellm-key-spend", spend);
+    admitted.key.push(&mut list, priced.and_then(|priced| priced.cost).map_or(0.0, |cost| cost.total));
     let total = clock.started.elapsed().as_secs_f64() * 1e3;
     list.push_float("x-litellm-response-duration-ms", total);
     list.push_float("x-litellm-overhead-duration-ms", round4(total - clock.provider_ms));
@@ -121,6 +120,9 @@ pub(super) fn success(
     push(&mut list, "x-litellm-model-group", &admitted.group);
     push(&mut list, "x-litellm-attempted-retries", "0");
     push(&mut list, "x-litellm-attempted-fallbacks", "0");
+    if priced.is_some() {
+        admitted.key.push_rates(&mut list);
+    }
     list.retain(|name, value| {
         !(matches!(value, "" | "None")
             || fault!(CostHeader) && name == "x-litellm-response-cost"
@@ -170,14 +172,19 @@ fn push_cost(list: &mut HeaderList, priced: Option<&Priced<'_>>) {
 }
 
 /// An error. `provider`: the headers of an answer with an error status. `timeout`: what `x-litellm-timeout` says.
-pub(super) fn error(call_id: &str, key_spend: f64, provider: Option<&HeaderMap>, timeout: Option<&str>) -> HeaderList {
+pub(super) fn error(
+    call_id: &str,
+    key: &KeyHeaders,
+    provider: Option<&HeaderMap>,
+    timeout: Option<&str>,
+) -> HeaderList {
     let mut list = HeaderList::with_capacity(16 + provider.map_or(0, HeaderMap::len));
     if let Some(provider) = provider {
         push_provider(&mut list, provider, 4, false);
     }
     push(&mut list, "x-litellm-call-id", call_id);
     push(&mut list, "x-litellm-response-cost", "0");
-    list.push_float("x-litellm-key-spend", key_spend);
+    key.push(&mut list, 0.0);
     if let Some(timeout) = timeout {
         push(&mut list, "x-litellm-timeout", timeout);
     }

@@ -12,7 +12,10 @@ use super::{
     messages_tests::{KEY, admitted, body_of, call, head, read_request, snapshot},
     *,
 };
-use crate::{config::ConfigDecline, routes::ReplyBody};
+use crate::{
+    config::ConfigDecline,
+    routes::{ReplyBody, litellm_headers::KeyHeaders},
+};
 
 #[test]
 fn heads_that_are_pythons_to_judge() {
@@ -221,7 +224,7 @@ fn a_streams_headers_have_one_request_id_and_nothing_empty() {
             provider.append(*name, HeaderValue::from_static(value));
         }
         let clock = headers::Clock { started: call.started, provider_ms: 0.0 };
-        let list = headers::stream("id", &deployment, "claude", &provider, &clock, 0.0);
+        let list = headers::stream("id", &deployment, "claude", &provider, &clock, &KeyHeaders::default());
         let about = |name: &str| name.contains("request-id") || name.contains("x-");
         let known = |name: &str| name.starts_with("x-litellm-");
         list.iter().filter(|(name, _)| about(name) && !known(name)).map(|(n, v)| format!("{n}: {v}")).collect()

@@ -13,12 +13,14 @@ use crate::{
     config::Deployment,
     error::{Dialect, Failure},
     faults::fault,
+    limits::Reservation,
     providers::anthropic::{
         error,
         response::{self, Answer, Unreadable},
     },
     routes::{
         Call, CallLog, Reply, ReplyBody, litellm_headers,
+        refused::over,
         settle::{Account, Ending, Failing, Kind, Outcome},
     },
     spend::{self, Cost, Shape, Usage},
@@ -29,9 +31,16 @@ use crate::{
 const MOST_BODY: usize = 256 << 20;
 
 pub(super) async fn execute(call: Call, mut admitted: Admitted) -> Reply {
+    let counted = match admitted.limited.reserve().await {
+        Ok(counted) => counted,
+        Err(refusal) => {
+            return over(&call, (&admitted.call_id, &admitted.group), &admitted.key, &refusal, Dialect::Anthropic);
+        }
+    };
+    admitted.key.rates = counted.as_ref().map(Reservation::headers).unwrap_or_default();
     let kind =
         Kind { call_type: "anthropic_messages", end_user: admitted.end_user.take(), stream: admitted.outgoing.stream };
-    admitted.account = Account::open(&call, &admitted.call_id, &admitted.deployment, &admitted.group, kind);
+    admitted.account = Account::open(&call, &admitted.call_id, (&admitted.deployment, &admitted.group), kind, counted);
     let sent = Instant::now();
     if fault!(SecondAttempt) {
         let _ = send(&call, &admitted, admitted.outgoing.body.clone()).await;
@@ -258,8 +267,8 @@ pub(super) fn log(admitted: &Admitted, usage: Option<&Usage>, cost: Option<&Cost
 }
 
 async fn stream(call: &Call, admitted: Admitted, answer: upstream::Response, clock: Clock) -> Reply {
-    let Admitted { call_id, deployment, group, key_spend, .. } = &admitted;
-    let mut headers = headers::stream(call_id, deployment, group, &answer.headers, &clock, *key_spend);
+    let Admitted { call_id, deployment, group, key, .. } = &admitted;
+    let mut headers = headers::stream(call_id, deployment, group, &answer.headers, &clock, key);
     let provider_ms = clock.provider_ms;
     let mut relay = Relay::new(admitted, answer, provider_ms);
     match relay.first(&call.body).await {

@@ -9,7 +9,7 @@ use crate::{
     config::Deployment,
     routes::{
         HeaderList,
-        litellm_headers::{LITELLM_VERSION, push, push_deployment},
+        litellm_headers::{KeyHeaders, LITELLM_VERSION, push, push_deployment},
     },
     spend::Cost,
 };
@@ -44,9 +44,10 @@ pub(super) fn json(admitted: &Admitted, cost: Option<&Cost>, clock: &Clock) -> H
         }
         push_cost_parts(&mut list, cost);
     }
-    list.push_float("x-litellm-key-spend", admitted.key_spend + cost.map_or(0.0, |cost| cost.total));
+    admitted.key.push(&mut list, cost.map_or(0.0, |cost| cost.total));
     push_times(&mut list, clock);
     push_router(&mut list, &admitted.group);
+    admitted.key.push_rates(&mut list);
     list
 }
 
@@ -57,7 +58,7 @@ pub(super) fn stream(
     group: &str,
     provider: &HeaderMap,
     clock: &Clock,
-    key_spend: f64,
+    key: &KeyHeaders,
 ) -> HeaderList {
     let mut list = HeaderList::with_capacity(40 + provider.len());
     push(&mut list, "x-litellm-call-id", call_id);
@@ -67,11 +68,12 @@ pub(super) fn stream(
     }
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push_cost_parts(&mut list, &Cost::default());
-    list.push_float("x-litellm-key-spend", key_spend);
+    key.push(&mut list, 0.0);
     push_times(&mut list, clock);
     push(&mut list, "x-litellm-callback-duration-ms", "0.0");
     push_provider(&mut list, provider);
     push_router(&mut list, group);
+    key.push_rates(&mut list);
     list
 }
 
@@ -89,7 +91,7 @@ pub(super) fn error(admitted: &Admitted) -> HeaderList {
     push(&mut list, "x-litellm-model-id", &admitted.deployment.id);
     push(&mut list, "x-litellm-version", LITELLM_VERSION);
     push(&mut list, "x-litellm-response-cost", "0");
-    list.push_float("x-litellm-key-spend", admitted.key_spend);
+    admitted.key.push(&mut list, 0.0);
     list.push_float("x-litellm-timeout", admitted.timeout.as_secs_f64());
     push(&mut list, "content-type", "application/json");
     list

@@ -1,0 +1,120 @@
+//! The limits of one call: what it asks of the counters, made while it is admitted, and how that is taken in the one round
+//! trip before the provider is called. Who has limits where no gateway shares the counters is Python's. It must never
+//! decline once the counters were asked.
+use std::borrow::Cow;
+
+use super::{Call, Decline, settle};
+use crate::{
+    auth::Caller,
+    config::{Coordination, ModelGroup},
+    json::{Object, ObjectWriter},
+    limits::{
+        Ask, Budgets, Limits, Refusal, Reservation, Settings, Subject,
+        budgets::{self, Others},
+        descriptors::{self, Rates},
+        estimate,
+    },
+};
+
+/// What an admitted call will ask for; nothing where nobody counts it.
+pub(super) struct Limited(Option<(Limits, Box<Ask>, Settings)>);
+
+/// Of a call to `group` with these fields. Pure.
+pub(super) fn limited(
+    call: &Call,
+    group: &ModelGroup,
+    fields: &Object<'_>,
+    end_user: Option<&str>,
+) -> Result<Limited, Decline> {
+    let (snapshot, identity) = (&call.snapshot, identity(&call.caller));
+    let keeps_books = snapshot.database_url.is_some() && !snapshot.settings.other_books;
+    if !keeps_books {
+        return Ok(Limited(None));
+    }
+    let subject = Subject {
+        identity,
+        model: Some(&group.name),
+        group: Some(&group.name),
+        end_user: end_user.map(|id| (id, Rates::default())),
+        ..Subject::default()
+    };
+    let unsupported = || descriptors::unsupported(&subject).or_else(|| budgets::unsupported(identity?));
+    if let Some(feature) = unsupported() {
+        return Err(needs_python(feature));
+    }
+    let mut settings = Settings::default();
+    settings.clock.spend_ttl = snapshot.settings.counter_ttl.unwrap_or(settings.clock.spend_ttl);
+    let budgets = identity.map(|identity| Budgets::of(identity, &Others::default())).unwrap_or_default();
+    let cost = match budgets.counters.is_empty() {
+        true => 0.0,
+        false => highest_cost(group, fields)?,
+    };
+    let payers = budgets::payers(identity, end_user, &settle::tags(&call.head));
+    let body = || serde_json::from_slice(&call.body).ok();
+    let ask = Ask::new(&subject, (estimate::Kind::Messages, body), (budgets, cost), payers, &settings);
+    let ask = ask.ok_or(Decline::BodyNotJson)?;
+    let shared = matches!(snapshot.coordination, Coordination::Redis(_));
+    if !ask.is_free() && !shared {
+        // one Python gateway alone holds a limit exactly; two that do not share it would let twice as much through
+        return Err(needs_python("a limit without redis"));
+    }
+    if !ask.is_free() && snapshot.settings.other_limits {
+        return Err(needs_python("a setting of limits"));
+    }
+    let limits = call.services.control.limits(snapshot).filter(|_| shared);
+    Ok(Limited(limits.map(|limits| (limits, Box::new(ask), settings))))
+}
+
+/// US dollars, by the dearest deployment (router.py `_set_model_group_info`); 0.0: no price is known.
+fn highest_cost(group: &ModelGroup, fields: &Object<'_>) -> Result<f64, Decline> {
+    let prices: Vec<_> = group.deployments.iter().filter_map(|deployment| deployment.pricing.as_ref()).collect();
+    let ceilings = group.deployments.iter().filter_map(|d| d.model_info.get("max_output_tokens")?.as_f64());
+    let rates = estimate::Rates {
+        input: prices.iter().map(|pricing| pricing.input).fold(0.0, f64::max),
+        output: prices.iter().map(|pricing| pricing.output).fold(0.0, f64::max),
+        ceiling: ceilings.map(|tokens| tokens as i64).max(),
+    };
+    if !prices.is_empty() && rates.input <= 0.0 && rates.output <= 0.0 {
+        // LiteLLM compares no budget where prices of 0 were meant
+        return Err(needs_python("budgets and a model that costs nothing"));
+    }
+    Ok(estimate::highest_cost(fields, input_tokens(fields), rates))
+}
+
+/// About how many tokens the prompt has. LiteLLM counts them; what a call holds back while it runs is an estimate there too.
+fn input_tokens(fields: &Object<'_>) -> i64 {
+    let bytes = ["messages", "system", "tools"].iter().filter_map(|name| fields.some(name)).map(|raw| raw.text().len());
+    (bytes.sum::<usize>() / 4) as i64
+}
+
+fn identity(caller: &Caller) -> Option<&crate::auth::Identity> {
+    match caller {
+        Caller::Key(identity) => Some(identity),
+        _ => None,
+    }
+}
+
+/// The feature stands in the log: the decline's name is the same for all.
+fn needs_python(feature: &'static str) -> Decline {
+    tracing::debug!(feature, "a virtual key's limits need python");
+    Decline::KeyFeature
+}
+
+impl Limited {
+    /// The body the call goes on with: LiteLLM caps the output of a caller whose token limit is small.
+    pub(super) fn body<'a>(&self, fields: &Object<'_>, body: &'a [u8]) -> Cow<'a, [u8]> {
+        let Some((name, value)) = self.0.as_ref().and_then(|(_, ask, _)| ask.cap) else { return Cow::Borrowed(body) };
+        let mut out = ObjectWriter::with_capacity(body.len() + 32);
+        fields.iter().filter(|(field, _)| *field != name).for_each(|(field, raw)| out.raw(field, raw.text()));
+        out.raw(name, &value.to_string());
+        Cow::Owned(out.finish())
+    }
+
+    /// Takes everything, or says why not. Waits for nobody where nothing limits the call.
+    pub(super) async fn reserve(&mut self) -> Result<Option<Reservation>, Refusal> {
+        match self.0.take() {
+            Some((limits, ask, settings)) => limits.reserve(*ask, &settings).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
