@@ -9,9 +9,9 @@ use crate::store::Redis;
 /// LiteLLM's channel, without the namespace.
 pub const CHANNEL: &str = "litellm_proxy.auth_cache_invalidation";
 
-/// Listens for ever; for the io runtime. After each reconnection all is forgotten: what was said meanwhile was missed.
+/// Listens for ever; for the io runtime. After each reconnection all is read anew: what was said meanwhile was missed.
 pub async fn follow(redis: Redis, directory: Directory) {
-    redis.listen(CHANNEL, || directory.clear(), |message| heard(message, &directory)).await;
+    redis.listen(CHANNEL, || directory.doubt(), |message| heard(message, &directory)).await;
 }
 
 /// One message: `{"cache_key": "..."}`. With `new_value` it sets a counter, which is nothing the directory holds.

@@ -291,6 +291,12 @@ fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics:
 fn run_control(hooks: &mut Hooks, services: &Arc<Services>, writer: Writer, config: &Arc<ConfigHandle>) {
     let (writer, io, config) = (Mutex::new(Some(writer)), services.control.io.clone(), config.clone());
     let services_of = services.clone();
+    let seen = Arc::downgrade(services);
+    services.metrics.before_reading(move |metrics| {
+        if let Some(services) = seen.upgrade() {
+            services.control.refresh(services.health.database(), metrics);
+        }
+    });
     hooks.background.push(Box::new(move || {
         let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (io, config, services) = (io.clone(), config.clone(), services_of.clone());
