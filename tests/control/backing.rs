@@ -21,7 +21,6 @@ pub(crate) const REDIS_PASSWORD: &str = "canary-redis-password";
 
 pub(crate) struct Backing {
     venv: PathBuf,
-    pub state: PathBuf,
     pub postgres: u16,
     /// its end is the shell's sign to stop everything
     _held: ChildStdin,
@@ -32,6 +31,32 @@ const SHELL: &str = r#"
 read -r _
 "$1"/down.sh --wipe
 "#;
+
+/// As up.sh starts it.
+const GATEWAY: &str = r#"
+source "$1/common.sh"
+export PATH="$REFERENCE_VENV/bin:$PATH" LITELLM_LOCAL_MODEL_COST_MAP=True DISABLE_SCHEMA_UPDATE=true
+exec litellm --config "$2" --host 127.0.0.1 --port "$3" --num_workers 1 --telemetry False
+"#;
+
+/// A Python gateway in a session of its own, with its engine.
+pub(crate) struct Python {
+    child: Child,
+    pub port: u16,
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-TERM", "--", &group]).status();
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_secs(15) && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.child.wait();
+    }
+}
 
 fn reference() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("parity-tests/reference")
@@ -68,12 +93,30 @@ fn start() -> Option<Backing> {
     let mut said = String::new();
     BufReader::new(shell.stdout.take().unwrap()).read_line(&mut said).unwrap();
     assert_eq!(said.trim(), "up", "the reference's Postgres does not start");
-    Some(Backing { venv, state, postgres, _held: shell.stdin.take().unwrap() })
+    Some(Backing { venv, postgres, _held: shell.stdin.take().unwrap() })
 }
 
 impl Backing {
-    pub(crate) fn python(&self, program: &str) -> PathBuf {
-        self.venv.join("bin").join(program)
+    /// A real Python gateway; `config`: its config.yaml.
+    pub(crate) fn python(&self, config: &Path, log: std::fs::File) -> Python {
+        let port = free_port();
+        let child = Command::new("setsid")
+            .args(["bash", "-c", GATEWAY, "gateway"])
+            .args([reference().as_os_str(), config.as_os_str()])
+            .arg(port.to_string())
+            .env("REFERENCE_VENV", &self.venv)
+            .env("LITELLM_SALT_KEY", "sk-canary-salt")
+            .current_dir(config.parent().unwrap())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let python = Python { child, port };
+        eventually(Duration::from_secs(180), "python serves", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        python
     }
 
     /// A database of its own with LiteLLM's schema.

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     backing::{Backing, backing, hash},
-    stack::{COST, NATIVE, Stack, side},
+    stack::{COST, NATIVE, Stack},
     support::eventually,
     traffic::Traffic,
     wire::{Mode, Trap},

@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod backing;
+mod canary;
 mod faults;
 #[path = "../edge/gateway.rs"]
 #[allow(dead_code)]
 mod gateway;
+mod judge;
 mod ledger;
 mod redis_faults;
 #[path = "../edge/routes.rs"]

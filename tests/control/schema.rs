@@ -49,7 +49,8 @@ fn everything_else_works(stack: &Stack) {
 #[test]
 fn an_unknown_schema_leaves_virtual_keys_to_python_until_it_is_migrated() {
     let Some(backing) = backing() else { return };
-    for (break_it, mend_it) in OTHERS {
+    // the others are for the test below: each takes seconds
+    for (break_it, mend_it) in OTHERS.into_iter().take(2) {
         let database = backing.database();
         database.key(KEY, &[]);
         database.run(break_it);
@@ -90,5 +91,5 @@ fn changed(backing: &Backing, (break_it, mend_it): (&str, &str)) {
 #[test]
 fn a_schema_that_changes_under_a_running_edge_is_noticed() {
     let Some(backing) = backing() else { return };
-    OTHERS.iter().for_each(|other| changed(backing, *other));
+    OTHERS.into_iter().skip(2).for_each(|other| changed(backing, other));
 }

@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    backing::{Backing, Database, REDIS_PASSWORD, RedisServer},
+    backing::{Database, REDIS_PASSWORD, RedisServer},
     gateway::{Folder, Process},
     support::{Answer, Client, FakePython, MASTER, ask, eventually},
     wire::Wire,
@@ -39,10 +39,6 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    pub(crate) fn start(backing: &Backing) -> Self {
-        Self::with(backing.database(), backing.redis(), None, "")
-    }
-
     /// `python`: another Python than the fake one; `general`: further lines of `general_settings`.
     pub(crate) fn with(database: Database, server: RedisServer, python: Option<u16>, general: &str) -> Self {
         let (postgres, redis) = (Wire::to(database.port), Wire::to(server.port));
@@ -159,7 +155,7 @@ pub(crate) const PYTHON: (u16, &str) = (503, "python");
 pub(crate) const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"canary-prompt"}]}"#;
 
 pub(crate) fn chat(key: &str) -> Vec<u8> {
-    with_key(&format!("authorization: Bearer {key}"), "/v1/chat/completions", CHAT)
+    with_key(&format!("authorization: Bearer {key}\r\nuser-agent: proof/1"), "/v1/chat/completions", CHAT)
 }
 
 /// A POST with one header line of its own.
@@ -194,7 +190,7 @@ fn python_fake() -> FakePython {
     })
 }
 
-fn config(provider: u16, database: &str, redis: u16, general: &str) -> String {
+pub(crate) fn config(provider: u16, database: &str, redis: u16, general: &str) -> String {
     format!(
         "model_list:
   - model_name: m

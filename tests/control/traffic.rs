@@ -16,7 +16,6 @@ use crate::{
 /// One call that was answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
-    pub key: String,
     pub status: u16,
     pub side: String,
     /// the provider's id, of a call it answered
@@ -41,9 +40,8 @@ impl Traffic {
         let caller = |key: &str| {
             let (key, stop, calls) = (key.to_owned(), stop.clone(), calls.clone());
             thread::spawn(move || {
-                let mut client = None;
                 while !stop.load(Ordering::SeqCst) {
-                    let Some(call) = one(port, &key, &mut client) else { return };
+                    let Some(call) = one(port, &key) else { return };
                     calls.lock().unwrap().push(call);
                     thread::sleep(pause);
                 }
@@ -71,23 +69,15 @@ impl Traffic {
     }
 }
 
-/// `None`: the edge is gone.
-fn one(port: u16, key: &str, client: &mut Option<Client>) -> Option<Call> {
+/// On a connection of its own. `None`: the edge is gone.
+fn one(port: u16, key: &str) -> Option<Call> {
     let start = Instant::now();
-    if client.is_none() {
-        std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
-        let new = Client::to(port);
-        new.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        *client = Some(new);
-    }
-    let open = client.as_mut()?;
-    std::io::Write::write_all(&mut open.stream, &chat(key)).ok()?;
-    let answer = open.answer()?;
-    if answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
-        *client = None;
-    }
+    let mut client = Client::over(std::net::TcpStream::connect(("127.0.0.1", port)).ok()?);
+    client.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    std::io::Write::write_all(&mut client.stream, &chat(key)).ok()?;
+    let answer = client.answer()?;
     let (status, side) = side(&answer);
     let native = (status, side) == (200, "native");
     let id = native.then(|| answer.json()["id"].as_str().unwrap().to_owned());
-    Some(Call { key: key.to_owned(), status, side: side.to_owned(), id, took: start.elapsed(), at: Instant::now() })
+    Some(Call { status, side: side.to_owned(), id, took: start.elapsed(), at: Instant::now() })
 }

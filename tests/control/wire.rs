@@ -40,7 +40,6 @@ struct State {
     generation: AtomicUsize,
     /// connections from before a silence are dead
     silences: AtomicUsize,
-    accepted: AtomicUsize,
 }
 
 pub(crate) struct Wire {
@@ -60,13 +59,11 @@ impl Wire {
             trap: Mutex::default(),
             generation: AtomicUsize::new(0),
             silences: AtomicUsize::new(0),
-            accepted: AtomicUsize::new(0),
         });
         let of_thread = Arc::downgrade(&state);
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (Ok(client), Some(state)) = (client, of_thread.upgrade()) else { return };
-                state.accepted.fetch_add(1, Ordering::SeqCst);
                 if state.mode() != Mode::Cut
                     && let Ok(server) = TcpStream::connect(("127.0.0.1", state.to))
                 {
@@ -87,11 +84,6 @@ impl Wire {
 
     pub(crate) fn is_sprung(&self) -> bool {
         self.state.trap.lock().unwrap().is_none()
-    }
-
-    /// Connections so far.
-    pub(crate) fn accepted(&self) -> usize {
-        self.state.accepted.load(Ordering::SeqCst)
     }
 }
 
