@@ -49,13 +49,27 @@ impl Both {
         answer.json()
     }
 
+    /// As [`Both::manage`], by way of the edge.
+    fn through(&self, path: &str, body: Value) {
+        let answer = patient(self.stack.process.port, &post_bytes(path, body.to_string()));
+        assert_eq!(side(&answer), (200, "python"), "{path}: {}", answer.text());
+    }
+
     fn key(&self, more: Value) -> String {
         self.manage("/key/generate", more)["key"].as_str().unwrap().to_owned()
     }
 
     /// The edge lets nobody in with that key any longer, and says what Python says.
     fn refused(&self, key: &str, status: u16, limit: Duration, why: &str) {
-        eventually(limit, why, || self.stack.chat(key).status == status);
+        let start = Instant::now();
+        loop {
+            let answer = self.stack.chat(key);
+            if answer.status == status {
+                break;
+            }
+            assert!(start.elapsed() < limit, "{why}: {:?} {}", side(&answer), answer.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
         self.same(&stack::chat(key), why);
     }
 
@@ -208,18 +222,23 @@ fn invalidation(both: &Both) {
     both.served(&key, HEARD, "and served again");
     both.manage("/key/update", json!({"key": key, "duration": "1s"}));
     both.refused(&key, 401, HEARD, "an expired key is refused");
-    // (`/team/block` and `/team/update` tell nobody: LiteLLM's own workers too believe a team for a minute)
     both.manage("/team/delete", json!({"team_ids": [team]}));
     both.refused(&of_team, 401, HEARD, "a deleted team's key is refused");
     let user = both.manage("/user/new", json!({"auto_create_key": false}))["user_id"].clone();
     let of_user = both.key(json!({"user_id": user}));
     both.served(&of_user, HEARD, "a user's key is served");
-    both.manage("/user/update", json!({"user_id": user, "models": ["c"]}));
+    // with `metadata`, or LiteLLM tells nobody either
+    both.manage("/user/update", json!({"user_id": user, "models": ["c"], "metadata": {"scim_active": true}}));
     both.refused(&of_user, 403, HEARD, "a user who may call another model");
-    let last = both.key(json!({}));
+    // `/key/delete` tells nobody either, nor `/team/block`; by way of the edge it knows at once, and before the caller does
+    let (last, team) = (both.key(json!({})), both.manage("/team/new", json!({}))["team_id"].clone());
+    let of_team = both.key(json!({"team_id": team}));
     both.served(&last, HEARD, "a new key is served");
-    both.manage("/key/delete", json!({"keys": [last]}));
-    both.refused(&last, 401, HEARD, "a deleted key is refused");
+    both.served(&of_team, HEARD, "a team's key is served");
+    both.through("/key/delete", json!({"keys": [last]}));
+    both.refused(&last, 401, Duration::ZERO, "a deleted key is refused");
+    both.through("/team/block", json!({"team_id": team}));
+    assert_ne!(both.stack.chat(&of_team).status, 200, "a blocked team's key is refused");
     // a rotated key is another one, where LiteLLM's licence allows it
     let old = both.key(json!({}));
     both.served(&old, HEARD, "a new key is served");
