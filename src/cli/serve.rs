@@ -316,12 +316,20 @@ fn run_control(hooks: &mut Hooks, services: &Arc<Services>, writer: Writer, conf
     hooks.flush.push(Box::new(move || {
         let ledger = ledger.clone();
         Box::pin(async move {
-            if !ledger.flush().await {
-                tracing::error!("spend of the last moments could not be written");
+            // the database may be just coming back; the caller of this bounds it
+            for _ in 0..FLUSHES {
+                if ledger.flush().await {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
             }
+            tracing::error!(records = ledger.waiting(), "spend of the last moments could not be written");
         })
     }));
 }
+
+/// Tries to write what is left at the end, half a second apart.
+const FLUSHES: u32 = 10;
 
 fn reload_config(config: &ConfigHandle, metrics: &Metrics) {
     let result = config.reload();

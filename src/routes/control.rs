@@ -67,15 +67,10 @@ impl Control {
     /// What is known of Redis now.
     pub fn redis(&self) -> RedisState {
         let Some(followed) = &*self.followed.load() else { return RedisState::NotConfigured };
-        let fails = |counters: &Arc<Counters>| {
-            counters.limits.is_degraded() || counters.redis.as_ref().is_some_and(Redis::is_failing)
-        };
-        let degraded = self.counters.load().as_ref().is_some_and(fails);
-        match (followed.is_listening(), degraded) {
-            (false, _) => RedisState::Away,
-            (true, true) => RedisState::Degraded,
-            (true, false) => RedisState::Up,
-        }
+        let Some(since) = followed.listening() else { return RedisState::Away };
+        let failed = self.counters.load().as_ref().and_then(|counters| counters.redis.as_ref()?.failed());
+        // what failed before it was back has nothing to say
+        if failed.is_some_and(|begun| begun > since) { RedisState::Degraded } else { RedisState::Up }
     }
 
     /// Requests whose limits and budgets were counted in this process although there is a Redis, since the last reload.

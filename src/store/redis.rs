@@ -3,8 +3,8 @@
 //! failures in a row it is left alone for a while, as LiteLLM's own breaker does (caching/redis_cache.py).
 use std::{
     sync::{
-        Arc, LazyLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, LazyLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -83,28 +83,39 @@ struct Shared {
     failures: AtomicU32,
     /// while it is in the future nothing is sent
     pause_until: std::sync::Mutex<Option<Instant>>,
-    /// [`Redis::listen`] has a connection that answers
-    listening: AtomicBool,
-    /// the last script was not run, and when one was: who began before that has nothing to say
-    failing: AtomicBool,
-    ran: std::sync::Mutex<Option<Instant>>,
+    /// since when [`Redis::listen`] has a connection that answers
+    listening: std::sync::Mutex<Option<Instant>>,
+    scripts: std::sync::Mutex<Scripts>,
+}
+
+/// What became of scripts.
+#[derive(Debug, Default)]
+struct Scripts {
+    /// when the last one was run: who began before that has nothing to say
+    ran: Option<Instant>,
+    /// when the last one began, if it was not run
+    failed: Option<Instant>,
 }
 
 impl Redis {
     /// Connects with the first call.
     pub fn new(io: Io, target: RedisTarget) -> Self {
-        let (open, failures, pause_until, listening, failing, ran) = Default::default();
-        Self { io, shared: Arc::new(Shared { target, open, failures, pause_until, listening, failing, ran }) }
+        let (open, failures, pause_until, listening, scripts) = Default::default();
+        Self { io, shared: Arc::new(Shared { target, open, failures, pause_until, listening, scripts }) }
     }
 
-    /// Whether the last script was not run: Redis is away, or refuses it.
-    pub fn is_failing(&self) -> bool {
-        self.shared.failing.load(Ordering::Relaxed)
+    /// When the last script began that was not run: Redis was away, or refused it. `None`: it was.
+    pub fn failed(&self) -> Option<Instant> {
+        self.shared.scripts.lock().unwrap_or_else(PoisonError::into_inner).failed
     }
 
-    /// Whether [`Redis::listen`] hears what is said now.
-    pub fn is_listening(&self) -> bool {
-        self.shared.listening.load(Ordering::Relaxed)
+    /// Since when [`Redis::listen`] hears what is said; `None`: it does not.
+    pub fn listening(&self) -> Option<Instant> {
+        *self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heard(&self, since: Option<Instant>) {
+        *self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     pub fn target(&self) -> &RedisTarget {
@@ -121,7 +132,7 @@ impl Redis {
 
     /// Whether the breaker lets calls through.
     pub fn is_usable(&self) -> bool {
-        let pause = self.shared.pause_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let pause = self.shared.pause_until.lock().unwrap_or_else(PoisonError::into_inner);
         pause.is_none_or(|until| Instant::now() >= until)
     }
 
@@ -150,13 +161,13 @@ impl Redis {
         let (this, begun) = (self.clone(), Instant::now());
         let run = async move { this.within(|mut open| async move { call.invoke_async(&mut open).await }).await };
         let result = self.io.run(run).await.unwrap_or_else(|stopped| Err(stopped.into()));
-        let mut ran = self.shared.ran.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut scripts = self.shared.scripts.lock().unwrap_or_else(PoisonError::into_inner);
         if result.is_ok() {
-            *ran = Some(Instant::now());
+            *scripts = Scripts { ran: Some(Instant::now()), failed: None };
+        } else if scripts.ran.is_none_or(|ran| ran < begun) {
+            scripts.failed = Some(begun);
         }
-        if result.is_ok() || ran.is_none_or(|ran| ran < begun) {
-            self.shared.failing.store(result.is_err(), Ordering::Relaxed);
-        }
+        drop(scripts);
         result
     }
 
@@ -212,7 +223,7 @@ impl Redis {
             if let Ok(mut open) = self.shared.open.try_lock() {
                 *open = None;
             }
-            self.failed();
+            self.count_failure();
         }
         Err(error)
     }
@@ -229,12 +240,12 @@ impl Redis {
         Ok(new)
     }
 
-    fn failed(&self) {
+    fn count_failure(&self) {
         if self.shared.failures.fetch_add(1, Ordering::Relaxed) + 1 < FAILURES {
             return;
         }
         self.shared.failures.store(0, Ordering::Relaxed);
-        let mut pause = self.shared.pause_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut pause = self.shared.pause_until.lock().unwrap_or_else(PoisonError::into_inner);
         *pause = Some(Instant::now() + PAUSE);
         drop(pause);
         tracing::error!(pause_s = PAUSE.as_secs(), "redis fails, limits are counted locally for a while");
@@ -253,7 +264,7 @@ impl Redis {
                     redis::cmd("PING").query_async::<String>(&mut open).await
                 };
                 if let Ok(Ok(_)) = tokio::time::timeout(PROBE_WAIT, answers).await {
-                    *this.shared.pause_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+                    *this.shared.pause_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     tracing::info!("redis answers again");
                     return;
                 }
@@ -274,7 +285,7 @@ impl Redis {
             match tokio::time::timeout(PROBE_WAIT, self.subscribe(&channel)).await {
                 Ok(Ok(messages)) => {
                     pause = PROBE;
-                    self.shared.listening.store(true, Ordering::Relaxed);
+                    self.heard(Some(Instant::now()));
                     again();
                     hear(messages, &heard).await;
                     tracing::warn!("the connection to redis for invalidations broke");
@@ -284,7 +295,7 @@ impl Redis {
                 }
                 Err(_) => tracing::warn!("redis does not answer: no connection for invalidations"),
             }
-            self.shared.listening.store(false, Ordering::Relaxed);
+            self.heard(None);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RELISTEN);
         }

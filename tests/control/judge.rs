@@ -273,7 +273,8 @@ fn postgres_away(both: &Both) {
     let (known, unseen) = (both.key(json!({})), both.key(json!({})));
     both.served(&known, HEARD, "a new key is served");
     both.stack.postgres.set(Mode::Cut);
-    eventually(BACK * 2, "the edge sees it", || both.stack.chat(&unseen).status == 503);
+    patient(both.stack.process.port, &stack::chat(&unseen));
+    assert_eq!(both.stack.store("postgres"), "away");
     for key in [&*unseen, "sk-nobody-has-this-key-2"] {
         let start = Instant::now();
         let answer = both.same(&stack::chat(key), "postgres is away");
