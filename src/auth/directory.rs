@@ -22,6 +22,12 @@ use crate::{
 pub trait Rows: std::fmt::Debug + Send + Sync {
     /// The key of that hash (64 hex digits). `Ok(None)`: there is none.
     async fn read(&self, url: &Secret, hash: String) -> Result<Option<Identity>, Unavailable>;
+
+    /// Whether nobody may be served from there, whatever was read before: the schema has become another one. Looks again
+    /// from time to time.
+    async fn refuses(&self, _url: &Secret) -> Option<Unavailable> {
+        None
+    }
 }
 
 #[async_trait::async_trait]
@@ -29,12 +35,16 @@ impl Rows for Postgres {
     async fn read(&self, url: &Secret, hash: String) -> Result<Option<Identity>, Unavailable> {
         self.identity(url, hash).await
     }
+
+    async fn refuses(&self, url: &Secret) -> Option<Unavailable> {
+        if self.is_unknown() { self.check_schema(url).await.err() } else { None }
+    }
 }
 
 /// Times of a [`Directory`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ages {
-    /// `general_settings.user_api_key_cache_ttl`; LiteLLM's default is 60 s
+    /// LiteLLM's default for keys, teams and users is 60 s
     pub known: Duration,
     /// how long an unknown key is refused without asking again
     pub unknown: Duration,
@@ -100,8 +110,12 @@ impl Directory {
         })
     }
 
-    /// Looks the key up; one question a key at a time, however many ask.
-    pub async fn find(&self, url: &Secret, hash: KeyHash) -> Found {
+    /// Looks the key up; one question a key at a time, however many ask. `ttl`: `general_settings.user_api_key_cache_ttl`,
+    /// which may shorten how long the answer is believed: a team in it is believed for LiteLLM's default.
+    pub async fn find(&self, url: &Secret, hash: KeyHash, ttl: Option<Duration>) -> Found {
+        if let Some(error) = self.rows.refuses(url).await {
+            return Found::Unavailable(error);
+        }
         if let Some(found) = self.cached(&hash) {
             return found;
         }
@@ -119,16 +133,19 @@ impl Directory {
             }
             Err(guard) => guard,
         };
+        let known = ttl.unwrap_or(self.ages.known).min(self.ages.known);
         let before = self.invalidations.load(Ordering::Acquire);
         let looked = self.rows.read(url, hash.to_string()).await;
         let now = Instant::now();
         let (entry, found) = match looked {
             Ok(Some(identity)) => {
                 let kept = Some(Arc::new(identity.clone()));
-                let entry = Entry { identity: kept, loaded: now, fresh_until: now + self.ages.known };
+                let entry = Entry { identity: kept, loaded: now, fresh_until: now + known };
                 (entry, Found::Known(Arc::new(Identity { just_read: true, ..identity })))
             }
             Ok(None) => (Entry { identity: None, loaded: now, fresh_until: now + self.ages.unknown }, Found::Unknown),
+            // spend could not be written either
+            Err(error @ Unavailable::Schema) => return Found::Unavailable(error),
             Err(error) => {
                 let usable = old.filter(|old| now < old.loaded + self.ages.known + self.ages.stale);
                 match usable.as_ref().and_then(|old| Some((old.loaded, old.identity.clone()?))) {
@@ -165,6 +182,18 @@ impl Directory {
             "end_user_id" | "tag" | "jwt_key_mapping" | "spend" => {}
             "" => self.keep(|identity| identity.key.user_id.as_deref() != Some(id)),
             _ => self.entries.clear(),
+        }
+    }
+
+    /// Believes nothing any longer without asking: something may have been missed. What is known still goes on while
+    /// Postgres does not answer.
+    pub fn doubt(&self) {
+        self.invalidations.fetch_add(1, Ordering::AcqRel);
+        let now = Instant::now();
+        let known: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.identity.is_some()).collect();
+        self.entries.clear();
+        for (hash, entry) in known {
+            self.entries.insert(hash, Arc::new(Entry { fresh_until: now, ..Entry::clone(&entry) }));
         }
     }
 

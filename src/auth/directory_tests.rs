@@ -44,7 +44,7 @@ fn directory(answer: Result<Option<Identity>, Unavailable>, permits: usize, ages
 }
 
 async fn find(directory: &Directory) -> Found {
-    directory.find(&Secret::new("postgres://nowhere"), KeyHash::of("sk-1")).await
+    directory.find(&Secret::new("postgres://nowhere"), KeyHash::of("sk-1"), None).await
 }
 
 fn reads(fake: &Fake) -> usize {
@@ -106,7 +106,7 @@ async fn an_outage_is_survived_by_what_was_known() {
     assert!(matches!(find(&directory).await, Found::Known(_)));
     assert_eq!(reads(&fake), 2);
     // a stranger can not be told from a customer then
-    let stranger = directory.find(&Secret::new("postgres://nowhere"), KeyHash::of("sk-2")).await;
+    let stranger = directory.find(&Secret::new("postgres://nowhere"), KeyHash::of("sk-2"), None).await;
     assert!(matches!(stranger, Found::Unavailable(_)));
 }
 
@@ -164,4 +164,53 @@ async fn what_changed_while_it_was_read_is_not_kept() {
     assert!(matches!(asking.await.unwrap(), Found::Known(_)));
     find(&directory).await;
     assert_eq!(reads(&fake), 2);
+}
+
+#[tokio::test]
+async fn a_shorter_life_is_the_configurations_and_a_longer_one_is_not_believed() {
+    for (ttl, reads_in_all) in [(Some(Duration::ZERO), 2), (Some(Duration::from_secs(3600)), 1), (None, 1)] {
+        let ages = Ages { known: Duration::from_secs(3600), ..AGES };
+        let (fake, directory) = directory(Ok(Some(identity("t"))), 9, ages);
+        for _ in 0..2 {
+            let found = directory.find(&Secret::new("postgres://nowhere"), KeyHash::of("sk-1"), ttl).await;
+            assert!(matches!(found, Found::Known(_)));
+        }
+        assert_eq!(reads(&fake), reads_in_all, "{ttl:?}");
+    }
+    let (fake, directory) = directory(Ok(Some(identity("t"))), 9, AGES);
+    directory.find(&Secret::new("postgres://nowhere"), KeyHash::of("sk-1"), Some(Duration::from_secs(3600))).await;
+    tokio::time::sleep(AGES.known * 2).await;
+    find(&directory).await;
+    assert_eq!(reads(&fake), 2);
+}
+
+#[tokio::test]
+async fn what_was_missed_is_read_again_but_an_outage_is_survived() {
+    let (fake, directory) = directory(Ok(Some(identity("t"))), 9, Ages::default());
+    find(&directory).await;
+    directory.doubt();
+    assert!(matches!(find(&directory).await, Found::Known(_)));
+    assert_eq!(reads(&fake), 2);
+    *fake.answer.lock().unwrap() = Err(Unavailable::Away);
+    directory.doubt();
+    assert!(matches!(find(&directory).await, Found::Known(_)));
+    // a key that is gone by then is gone
+    *fake.answer.lock().unwrap() = Ok(None);
+    directory.doubt();
+    assert!(matches!(find(&directory).await, Found::Unknown));
+}
+
+#[tokio::test]
+async fn the_bound_of_an_outage_is_kept_and_another_schema_is_none() {
+    let ages = Ages { stale: Duration::ZERO, ..AGES };
+    let (fake, of_bound) = directory(Ok(Some(identity("t"))), 9, ages);
+    find(&of_bound).await;
+    *fake.answer.lock().unwrap() = Err(Unavailable::Away);
+    tokio::time::sleep(AGES.known * 2).await;
+    assert!(matches!(find(&of_bound).await, Found::Unavailable(_)));
+    let (fake, directory) = directory(Ok(Some(identity("t"))), 9, AGES);
+    find(&directory).await;
+    *fake.answer.lock().unwrap() = Err(Unavailable::Schema);
+    tokio::time::sleep(AGES.known * 2).await;
+    assert!(matches!(find(&directory).await, Found::Unavailable(_)));
 }

@@ -80,7 +80,7 @@ pub async fn look_up(head: &Head, snapshot: &Snapshot, directory: &Directory) ->
         return Err(Decline::VirtualKey);
     }
     let Some(url) = &snapshot.database_url else { return Err(Decline::VirtualKey) };
-    match directory.find(url, hash).await {
+    match directory.find(url, hash, snapshot.settings.key_ttl).await {
         Found::Known(identity) => Ok(Caller::Key(identity)),
         Found::Unknown => Ok(Caller::Unknown(hash)),
         // LiteLLM's own 503, in its own words

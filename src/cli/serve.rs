@@ -291,6 +291,12 @@ fn hooks(config: &Arc<ConfigHandle>, manifest: Option<&ManifestHandle>, metrics:
 fn run_control(hooks: &mut Hooks, services: &Arc<Services>, writer: Writer, config: &Arc<ConfigHandle>) {
     let (writer, io, config) = (Mutex::new(Some(writer)), services.control.io.clone(), config.clone());
     let services_of = services.clone();
+    let seen = Arc::downgrade(services);
+    services.metrics.before_reading(move |metrics| {
+        if let Some(services) = seen.upgrade() {
+            services.control.refresh(services.health.database(), metrics);
+        }
+    });
     hooks.background.push(Box::new(move || {
         let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (io, config, services) = (io.clone(), config.clone(), services_of.clone());
@@ -311,12 +317,20 @@ fn run_control(hooks: &mut Hooks, services: &Arc<Services>, writer: Writer, conf
         let (ledger, counting) = (ledger.clone(), counting.clone());
         Box::pin(async move {
             counting.idle().await;
-            if !ledger.flush().await {
-                tracing::error!("spend of the last moments could not be written");
+            // the database may be just coming back; the caller of this bounds it
+            for _ in 0..FLUSHES {
+                if ledger.flush().await {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
             }
+            tracing::error!(records = ledger.waiting(), "spend of the last moments could not be written");
         })
     }));
 }
+
+/// Tries to write what is left at the end, half a second apart.
+const FLUSHES: u32 = 10;
 
 fn reload_config(config: &ConfigHandle, metrics: &Metrics) {
     let result = config.reload();

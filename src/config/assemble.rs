@@ -132,6 +132,7 @@ pub(super) fn snapshot(
                 node.value == Value::Bool(true) || text.as_deref() == Some("true")
             }),
             counter_ttl: counter_ttl(&litellm),
+            key_ttl: books::key_ttl(&general).flatten(),
             other_books: !books::are_plain(&general, &litellm, env),
             other_limits: !books::limits_are_plain(&general, &litellm, env),
             spend_flush: number(&general, "proxy_batch_write_at").and_then(|s| Duration::try_from_secs_f64(s).ok()),

@@ -1,6 +1,11 @@
 //! Settings that change what LiteLLM writes down of a call, or how long it believes a key. The edge keeps books in one
 //! way only: where one of these is set it writes nothing, and virtual keys are Python's. Pure.
-use super::{env::Env, yaml::Map};
+use std::time::Duration;
+
+use super::{
+    env::Env,
+    yaml::{Map, Value},
+};
 
 const LITELLM: &[&str] = &[
     "disable_end_user_cost_tracking",
@@ -18,7 +23,6 @@ const GENERAL: &[&str] = &[
     "spend_logs_metadata_fields",
     "token_rate_limit_type",
     "use_spend_logs_partitioning",
-    "user_api_key_cache_ttl",
     "custom_auth_run_common_checks",
 ];
 const VARIABLES: &[&str] = &["STORE_PROMPTS_IN_SPEND_LOGS"];
@@ -47,7 +51,15 @@ pub(super) fn are_plain(general: &Map, litellm: &Map, env: &Env) -> bool {
     let set =
         |map: &Map, names: &[&str]| names.iter().any(|name| map.get(name).is_some_and(|node| node.value.truthy()));
     let variable = |name: &&str| env.get(*name).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
-    !set(general, GENERAL) && !set(litellm, LITELLM) && !VARIABLES.iter().any(variable)
+    key_ttl(general).is_some() && !set(general, GENERAL) && !set(litellm, LITELLM) && !VARIABLES.iter().any(variable)
+}
+
+/// `user_api_key_cache_ttl`, where it is set. `None`: it is nothing that the edge can read.
+pub(super) fn key_ttl(general: &Map) -> Option<Option<Duration>> {
+    match general.get("user_api_key_cache_ttl").map(|node| &node.value) {
+        None | Some(Value::Null) => Some(None),
+        Some(value) => Some(Some(Duration::try_from_secs_f64(value.as_f64()?).ok()?)),
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +79,12 @@ mod tests {
         assert!(!limits_are_plain(&none, &map("{budget_exceeded_status_code: 429}"), &env));
         let window = Env::from([("LITELLM_RATE_LIMIT_WINDOW_SIZE".to_owned(), "5".to_owned())]);
         assert!(!limits_are_plain(&none, &none, &window));
+        let ttl = |text: &str| key_ttl(&map(text));
+        assert_eq!(ttl("{user_api_key_cache_ttl: 2.5}"), Some(Some(Duration::from_millis(2500))));
+        assert_eq!((ttl("{}"), ttl("{user_api_key_cache_ttl: null}")), (Some(None), Some(None)));
+        for odd in ["-1", "soon", "'5'"] {
+            assert!(!are_plain(&map(&format!("{{user_api_key_cache_ttl: {odd}}}")), &none, &env), "{odd}");
+        }
         let stored = Env::from([("STORE_PROMPTS_IN_SPEND_LOGS".to_owned(), "True".to_owned())]);
         assert!(!are_plain(&none, &none, &stored));
     }

@@ -167,7 +167,7 @@ const TABLE: &[(Section, Rule, &str)] = &[
         enable_model_config_credential_overrides strip_anthropic_total_tokens enable_preview_features"),
 
     (GeneralSettings, Native, "master_key database_url litellm_key_header_name include_call_id_in_error_body
-        allow_requests_on_db_unavailable"),
+        allow_requests_on_db_unavailable user_api_key_cache_ttl"),
     (GeneralSettings, Declines(CustomAuth, Truthy), "custom_auth enable_jwt_auth enable_oauth2_auth
         enable_oauth2_proxy_auth enforce_rbac"),
     (GeneralSettings, Declines(SecretManager, Truthy), "key_management_system use_google_kms use_azure_key_vault"),
@@ -192,7 +192,7 @@ const TABLE: &[(Section, Rule, &str)] = &[
         database_connection_pool_timeout database_connection_timeout database_disable_prepared_statements
         database_extra_connection_params database_max_idle_connection_lifetime database_socket_timeout
         disable_prisma_schema_update supported_db_objects proxy_config_reload_interval_seconds
-        coordination_redis use_redis_transaction_buffer user_api_key_cache_ttl user_api_key_cache_max_size
+        coordination_redis use_redis_transaction_buffer user_api_key_cache_max_size
         disable_spend_logs disable_spend_updates disable_error_logs disable_reset_budget disable_budget_reservation
         fail_closed_budget_enforcement fail_closed_rate_limit_enforcement token_rate_limit_type
         apply_user_budget_to_team_keys store_prompts_in_spend_logs spend_logs_metadata_fields spend_capture_rate_check

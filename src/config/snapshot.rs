@@ -180,6 +180,8 @@ pub struct Settings {
     pub has_database: bool,
     /// `general_settings.include_call_id_in_error_body`
     pub call_id_in_error_body: bool,
+    /// `general_settings.user_api_key_cache_ttl`
+    pub key_ttl: Option<std::time::Duration>,
     /// `general_settings.allow_requests_on_db_unavailable`: readiness stays 200 while the database is away
     pub ready_without_database: bool,
     /// `general_settings.proxy_batch_write_at`: seconds between two writes of spend

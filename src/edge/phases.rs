@@ -389,6 +389,11 @@ impl ProxyHttp for Proxy {
         {
             python.distrust_pooled();
         }
+        let request = session.req_header();
+        if response.status.is_success() && auth::invalidation::may_change(&request.method, request.uri.path()) {
+            // before the caller hears that it is done
+            self.0.services.control.directory.doubt();
+        }
         response.insert_header(passthrough::EDGE_HEADER, "python")
     }
 

@@ -68,6 +68,7 @@ fn body(edge: &Edge, manifest: Option<&ManifestHandle>, history: &History, confi
         "window_seconds": EVERY.as_secs() * SLOTS as u64,
         "edge": process(edge, now),
         "python": python(edge, known.remove("python")),
+        "stores": edge.services.control.status(edge.services.health.database()),
         "switch": known.remove("switch"),
         "gate": known.remove("gate"),
         "routes_file": known.remove("file"),

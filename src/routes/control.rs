@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use serde_json::{Value, json};
 
 use crate::{
     auth::{Ages, Directory, invalidation},
@@ -10,9 +11,10 @@ use crate::{
     limits::Limits,
     spend::{Counting, Ledger, ledger::Writer},
     store::{
-        Io, Postgres, Redis, RedisTarget,
-        postgres::{counters::SpendRows, spend::SpendSink},
+        DatabaseHealth, Io, Postgres, Redis, RedisTarget,
+        postgres::{self, counters::SpendRows, spend::SpendSink},
     },
+    telemetry::Metrics,
 };
 
 /// Time between two looks at which Redis the configuration names.
@@ -28,11 +30,24 @@ pub struct Control {
     /// the rows behind spend counters
     rows: Arc<dyn crate::limits::Rows>,
     counters: ArcSwapOption<Counters>,
+    /// the Redis that is listened to
+    followed: ArcSwapOption<Redis>,
+}
+
+/// What an operator is told of Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedisState {
+    NotConfigured,
+    Up,
+    Away,
+    /// it answers, but not to the scripts of limits and budgets
+    Degraded,
 }
 
 /// The counters of one Redis, or of this process.
 struct Counters {
     target: Option<RedisTarget>,
+    redis: Option<Redis>,
     limits: Limits,
 }
 
@@ -46,9 +61,23 @@ impl Control {
         let sink = SpendSink::new(postgres.clone(), move || snapshot.load_full());
         let (ledger, writer) = Ledger::new(Arc::new(sink));
         let directory = Directory::new(postgres.clone(), Ages::default());
-        let counters = ArcSwapOption::empty();
+        let (counters, followed) = (ArcSwapOption::empty(), ArcSwapOption::empty());
         let counting = Counting::new(io.clone());
-        (Self { io, postgres, directory, ledger, counting, rows: Arc::new(rows), counters }, writer)
+        (Self { io, postgres, directory, ledger, counting, rows: Arc::new(rows), counters, followed }, writer)
+    }
+
+    /// What is known of Redis now.
+    pub fn redis(&self) -> RedisState {
+        let Some(followed) = &*self.followed.load() else { return RedisState::NotConfigured };
+        let Some(since) = followed.listening() else { return RedisState::Away };
+        let failed = self.counters.load().as_ref().and_then(|counters| counters.redis.as_ref()?.failed());
+        // what failed before it was back has nothing to say
+        if failed.is_some_and(|begun| begun > since) { RedisState::Degraded } else { RedisState::Up }
+    }
+
+    /// Requests whose limits and budgets were counted in this process although there is a Redis, since the last reload.
+    pub fn counted_locally(&self) -> u64 {
+        self.counters.load().as_ref().map_or(0, |counters| counters.limits.counted_locally())
     }
 
     /// The counters that the configuration names; `None`: they are where the edge cannot reach them.
@@ -62,9 +91,9 @@ impl Control {
             return Some(open.limits.clone());
         }
         let redis = target.clone().map(|target| Redis::new(self.io.clone(), target));
-        let limits = Limits::new(redis, self.io.clone(), self.rows.clone());
+        let limits = Limits::new(redis.clone(), self.io.clone(), self.rows.clone());
         // two at once: both count in the same Redis
-        self.counters.store(Some(Arc::new(Counters { target, limits: limits.clone() })));
+        self.counters.store(Some(Arc::new(Counters { target, redis, limits: limits.clone() })));
         Some(limits)
     }
 
@@ -80,15 +109,68 @@ impl Control {
             };
             if let Coordination::Redis(target) = &followed {
                 let redis = Redis::new(self.io.clone(), target.clone());
+                self.followed.store(Some(Arc::new(redis.clone())));
                 tokio::select! {
                     () = invalidation::follow(redis, self.directory.clone()) => {}
                     () = changed => {}
                 }
             } else {
+                self.followed.store(None);
                 changed.await;
             }
             self.directory.clear();
         }
+    }
+
+    /// Sets the gauges of Postgres, Redis and the ledger; `health`: what was last found of Postgres.
+    pub fn refresh(&self, health: DatabaseHealth, metrics: &Metrics) {
+        let up = |store: &str, up: Option<bool>| match up {
+            Some(up) => metrics.store_up.with_label_values(&[store]).set(i64::from(up)),
+            // not there: nothing to be removed either
+            None => drop(metrics.store_up.remove_label_values(&[store])),
+        };
+        up("postgres", self.postgres_up(health));
+        up("redis", (self.redis() != RedisState::NotConfigured).then(|| self.redis() == RedisState::Up));
+        let ledger = &self.ledger;
+        metrics.ledger_records.set(i64::try_from(ledger.waiting()).unwrap_or(i64::MAX));
+        metrics.ledger_age.set(ledger.oldest().as_secs_f64());
+        metrics.given_up(ledger.dropped_rows(), ledger.lost(), self.counted_locally());
+    }
+
+    fn postgres_up(&self, health: DatabaseHealth) -> Option<bool> {
+        match health {
+            DatabaseHealth::NotConfigured => None,
+            DatabaseHealth::Connected => Some(self.postgres.state() == postgres::State::Up),
+            DatabaseHealth::Disconnected => Some(false),
+        }
+    }
+
+    /// The same as JSON, for the status page.
+    pub fn status(&self, health: DatabaseHealth) -> Value {
+        let postgres = match (health, self.postgres.state()) {
+            (DatabaseHealth::NotConfigured, _) => "not_configured",
+            (DatabaseHealth::Disconnected, _) | (_, postgres::State::Away) => "away",
+            (_, postgres::State::UnknownSchema) => "unknown_schema",
+            (_, postgres::State::Up) => "up",
+        };
+        let redis = match self.redis() {
+            RedisState::NotConfigured => "not_configured",
+            RedisState::Away => "away",
+            RedisState::Degraded => "degraded",
+            RedisState::Up => "up",
+        };
+        let ledger = &self.ledger;
+        json!({
+            "postgres": postgres,
+            "redis": redis,
+            "limits_counted_locally": self.counted_locally(),
+            "ledger": {
+                "records": ledger.waiting(),
+                "oldest_seconds": ledger.oldest().as_secs(),
+                "dropped_rows": ledger.dropped_rows(),
+                "lost_records": ledger.lost(),
+            },
+        })
     }
 
     /// Without a database: nothing is found, nothing is written.

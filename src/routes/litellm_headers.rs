@@ -40,7 +40,7 @@ const PROVIDER_REQUEST_ID: &[&str] = &[
 /// The provider's own id of a request (constants.py `PROVIDER_REQUEST_ID_HEADERS`).
 pub(super) fn provider_request_id(headers: &http::HeaderMap) -> Option<String> {
     let named = |name: &&str| headers.get(*name)?.to_str().ok().filter(|id| !id.is_empty()).map(str::to_owned);
-    PROVIDER_REQUEST_ID.iter().find_map(|name| named(name))
+    PROVIDER_REQUEST_ID.iter().find_map(named)
 }
 
 /// What a caller is told of its key: `x-litellm-key-*`, and `x-ratelimit-*` of what limits it.

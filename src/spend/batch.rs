@@ -83,6 +83,7 @@ impl Batch {
     pub fn add(&mut self, record: &Record) {
         self.records += 1;
         self.logs.entry(record.request_id.clone()).or_insert_with(|| log(record));
+        self.bound();
         self.add_sums(record);
         self.add_days(record);
     }
@@ -169,6 +170,11 @@ impl Batch {
         }
         newer.daily.into_iter().for_each(|(key, counters)| self.daily.entry(key).or_default().merge(counters));
         newer.models.into_iter().for_each(|(key, counters)| self.models.entry(key).or_default().merge(counters));
+        self.dropped_logs += newer.dropped_logs;
+        self.bound();
+    }
+
+    fn bound(&mut self) {
         while self.logs.len() > MOST_LOGS {
             self.logs.pop_first();
             self.dropped_logs += 1;
@@ -178,12 +184,6 @@ impl Batch {
     /// `LiteLLM_SpendLogs` rows, by request id.
     pub fn logs(&self) -> Vec<&Value> {
         self.logs.values().collect()
-    }
-
-    /// A row that tells whether this batch was written: (request id, call id).
-    pub fn witness(&self) -> Option<(String, String)> {
-        let (id, row) = self.logs.first_key_value()?;
-        Some((id.clone(), row.get("litellm_call_id")?.as_str()?.to_owned()))
     }
 
     /// Rows of one daily table, in the order of its unique key.

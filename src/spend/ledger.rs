@@ -1,30 +1,40 @@
 //! The one way spend leaves the request path: a bounded queue into the io runtime, where one writer folds records and
 //! flushes them every `proxy_batch_write_at` seconds. A record is written once: a flush is one transaction, and where its
-//! commit was not heard of, the next look tells whether it happened. While Postgres is away sums are kept for ever (they
-//! grow by entities, not by calls) and log rows up to a bound. What a killed process loses is what came since its last
-//! flush.
+//! commit was not heard of, the database is asked what became of it. Records are folded while a flush is under way, so a
+//! slow database fills no queue. While it is away sums are kept for ever (they grow by entities, not by calls) and log
+//! rows up to a bound. What a killed process loses is what came since its last flush.
 use std::{
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{batch::Batch, record::Record};
 
 /// Records on their way to the writer; it takes them out at once, so this only bridges a busy moment.
 const QUEUE: usize = 16_384;
 
+/// So many records are written before their time: rows are given up only while the database is away or slow.
+const FULL: usize = 2_000;
+
+/// Longest pause after a flush that failed: spend is written soon after the database is back.
+const RETRY: Duration = Duration::from_secs(2);
+
 /// Where batches go; Postgres, or a test.
 #[async_trait::async_trait]
 pub trait Sink: Send + Sync + 'static {
-    /// Writes all of it or nothing.
+    /// Writes all of it or nothing, within a bounded time.
     async fn write(&self, batch: &Batch) -> Written;
-    /// After [`Written::Unknown`]: whether it was written; `None`: still no answer.
-    async fn was_written(&self, batch: &Batch) -> Option<bool>;
+    /// After [`Written::Unknown`]: whether that transaction was committed; `None`: still no answer.
+    async fn was_written(&self, transaction: i64) -> Option<bool>;
 }
 
 /// What became of a batch.
@@ -32,8 +42,8 @@ pub trait Sink: Send + Sync + 'static {
 pub enum Written {
     Yes,
     No,
-    /// the connection broke: it may have been committed
-    Unknown,
+    /// the connection broke: this transaction may have been committed
+    Unknown(i64),
 }
 
 enum Message {
@@ -46,7 +56,17 @@ enum Message {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     queue: mpsc::Sender<Message>,
-    lost: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+/// What an operator is told.
+#[derive(Debug, Default)]
+struct Counts {
+    lost: AtomicU64,
+    waiting: AtomicU64,
+    dropped_rows: AtomicU64,
+    /// since when something waits
+    oldest: Mutex<Option<Instant>>,
 }
 
 impl std::fmt::Debug for Message {
@@ -62,14 +82,17 @@ impl Ledger {
     /// The ledger and its writer; the writer is driven by [`Writer::run`] in the io runtime.
     pub fn new(sink: Arc<dyn Sink>) -> (Self, Writer) {
         let (queue, records) = mpsc::channel(QUEUE);
-        (Self { queue, lost: Arc::default() }, Writer { records, sink, batch: Batch::default(), doubtful: None })
+        let counts = Arc::<Counts>::default();
+        let writer =
+            Writer { records, sink, batch: Batch::default(), doubtful: None, in_work: 0, counts: counts.clone() };
+        (Self { queue, counts }, writer)
     }
 
     /// Hands a settled call over; never waits. A full queue means that the io runtime does not run: the record is lost
     /// and counted.
     pub fn submit(&self, record: Record) {
         if self.queue.try_send(Message::Record(Box::new(record))).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
             tracing::error!("a spend record was lost: the writer does not take any");
         }
     }
@@ -82,7 +105,23 @@ impl Ledger {
 
     /// Records that never reached the writer.
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.counts.lost.load(Ordering::Relaxed)
+    }
+
+    /// Records that the writer holds.
+    pub fn waiting(&self) -> u64 {
+        self.counts.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Log rows given up because too many waited; their spend was not.
+    pub fn dropped_rows(&self) -> u64 {
+        self.counts.dropped_rows.load(Ordering::Relaxed)
+    }
+
+    /// How long the oldest record has been waiting to be written.
+    pub fn oldest(&self) -> Duration {
+        let since = *self.counts.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 
@@ -91,59 +130,118 @@ pub struct Writer {
     records: mpsc::Receiver<Message>,
     sink: Arc<dyn Sink>,
     batch: Batch,
-    /// sent, but nobody knows whether it was committed
-    doubtful: Option<Batch>,
+    doubtful: Option<Doubtful>,
+    /// records of the flush under way
+    in_work: usize,
+    counts: Arc<Counts>,
 }
+
+/// Sent, but nobody knows whether it was committed.
+struct Doubtful {
+    batch: Batch,
+    transaction: i64,
+}
+
+/// What a flush could not write.
+#[derive(Default)]
+struct Left {
+    batch: Batch,
+    doubtful: Option<Doubtful>,
+}
+
+type Work = Pin<Box<dyn Future<Output = Left> + Send>>;
 
 impl Writer {
     /// Folds and flushes until every [`Ledger`] is gone.
     pub async fn run(mut self, every: impl Fn() -> Duration) {
-        let mut next = tokio::time::Instant::now() + every();
+        let mut next = Instant::now() + every();
+        let (mut work, mut done): (Option<Work>, _) = (None, true);
+        // who asked for a flush, and whom the one under way will answer
+        let (mut asked, mut promised) = (Vec::new(), Vec::new());
         loop {
+            let full = done && self.batch.len() >= FULL;
+            if work.is_none() && (full || !asked.is_empty() || Instant::now() >= next) {
+                promised.append(&mut asked);
+                work = Some(self.flush());
+            }
             tokio::select! {
+                left = under_way(&mut work), if work.is_some() => {
+                    work = None;
+                    done = self.settle(left);
+                    for told in promised.drain(..) {
+                        let _: Result<(), bool> = oneshot::Sender::send(told, done);
+                    }
+                    next = Instant::now() + if done { every() } else { every().min(RETRY) };
+                }
                 message = self.records.recv() => match message {
                     Some(Message::Record(record)) => self.batch.add(&record),
-                    Some(Message::Flush(told)) => {
-                        let done = self.flush().await;
-                        let _ = told.send(done);
-                    }
+                    Some(Message::Flush(told)) => asked.push(told),
                     None => break,
                 },
-                () = tokio::time::sleep_until(next) => {
-                    self.flush().await;
-                    next = tokio::time::Instant::now() + every();
-                }
+                () = tokio::time::sleep_until(next), if work.is_none() => {}
             }
+            self.count();
         }
-        self.flush().await;
+        if let Some(work) = work {
+            let left = work.await;
+            self.settle(left);
+        }
+        let left = self.flush().await;
+        self.settle(left);
     }
 
-    /// True: nothing is left to write.
-    async fn flush(&mut self) -> bool {
-        if let Some(doubtful) = self.doubtful.take() {
-            match self.sink.was_written(&doubtful).await {
-                Some(true) => {}
-                Some(false) => self.batch.merge(doubtful),
-                None => {
-                    self.doubtful = Some(doubtful);
-                    return false;
-                }
-            }
+    fn flush(&mut self) -> Work {
+        let (batch, doubtful) = (std::mem::take(&mut self.batch), self.doubtful.take());
+        self.in_work = batch.len() + doubtful.as_ref().map_or(0, |doubtful| doubtful.batch.len());
+        Box::pin(write(self.sink.clone(), batch, doubtful))
+    }
+
+    /// True: nothing of that flush is left to write.
+    fn settle(&mut self, left: Left) -> bool {
+        let done = left.batch.is_empty() && left.doubtful.is_none();
+        self.in_work = 0;
+        self.batch.merge(left.batch);
+        self.doubtful = left.doubtful;
+        if done {
+            *self.counts.oldest.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        if self.batch.is_empty() {
-            return true;
+        done
+    }
+
+    fn count(&mut self) {
+        let doubtful = self.doubtful.as_ref().map_or(0, |doubtful| doubtful.batch.len());
+        let waiting = self.batch.len() + self.in_work + doubtful;
+        self.counts.waiting.store(waiting as u64, Ordering::Relaxed);
+        self.counts.dropped_rows.fetch_add(std::mem::take(&mut self.batch.dropped_logs), Ordering::Relaxed);
+        if waiting > 0 {
+            self.counts.oldest.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
         }
-        let batch = std::mem::take(&mut self.batch);
-        match self.sink.write(&batch).await {
-            Written::Yes => true,
-            Written::No => {
-                self.batch.merge(batch);
-                false
-            }
-            Written::Unknown => {
-                self.doubtful = Some(batch);
-                false
-            }
+    }
+}
+
+async fn under_way(work: &mut Option<Work>) -> Left {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn write(sink: Arc<dyn Sink>, mut batch: Batch, doubtful: Option<Doubtful>) -> Left {
+    if let Some(doubtful) = doubtful {
+        match sink.was_written(doubtful.transaction).await {
+            Some(true) => {}
+            Some(false) => batch.merge(doubtful.batch),
+            None => return Left { batch, doubtful: Some(doubtful) },
+        }
+    }
+    if batch.is_empty() {
+        return Left::default();
+    }
+    match sink.write(&batch).await {
+        Written::Yes => Left::default(),
+        Written::No => Left { batch, doubtful: None },
+        Written::Unknown(transaction) => {
+            Left { batch: Batch::default(), doubtful: Some(Doubtful { batch, transaction }) }
         }
     }
 }

@@ -24,7 +24,7 @@ impl Sink for Scripted {
         outcome
     }
 
-    async fn was_written(&self, _: &Batch) -> Option<bool> {
+    async fn was_written(&self, _: i64) -> Option<bool> {
         self.looks.lock().unwrap().pop_front().unwrap_or(Some(false))
     }
 }
@@ -93,7 +93,7 @@ async fn a_failed_flush_is_written_with_the_next_one() {
 #[tokio::test]
 async fn a_commit_nobody_heard_of_is_neither_lost_nor_doubled() {
     let looks = |answers: &[Option<bool>]| Scripted {
-        writes: Mutex::new([Written::Unknown].into()),
+        writes: Mutex::new([Written::Unknown(7)].into()),
         looks: Mutex::new(answers.iter().copied().collect()),
         ..Scripted::default()
     };

@@ -16,6 +16,10 @@ pub enum DatabaseHealth {
     Disconnected,
 }
 
+/// While Postgres is away: how often it is asked, and how long an answer is waited for.
+const AWAY_EVERY: Duration = Duration::from_secs(1);
+const AWAY_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The last known state; starts as not configured.
 #[derive(Debug, Default)]
 pub struct Health(AtomicU8);
@@ -38,11 +42,14 @@ impl Health {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// Asks Postgres every `every`, each try bounded by `timeout`; for the io service. `url` is read anew each time,
+    /// Asks Postgres every `every`, each try bounded by `timeout`, more often while it is away; for the io service. `url` is read anew each time,
     /// so a reloaded configuration is followed.
     pub async fn watch(&self, url: impl Fn() -> Option<Secret>, every: Duration, timeout: Duration) {
         let mut connection: Option<(Secret, PgConnection)> = None;
         loop {
+            let away = self.database() == DatabaseHealth::Disconnected;
+            let (every, timeout) =
+                if away { (every.min(AWAY_EVERY), timeout.min(AWAY_TIMEOUT)) } else { (every, timeout) };
             match url() {
                 None => {
                     connection = None;

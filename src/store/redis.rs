@@ -3,7 +3,7 @@
 //! failures in a row it is left alone for a while, as LiteLLM's own breaker does (caching/redis_cache.py).
 use std::{
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -48,13 +48,18 @@ impl From<redis::RedisError> for RedisError {
     }
 }
 
-/// Longest wait for an answer; LiteLLM's `socket_timeout` is 5 s (constants.REDIS_SOCKET_TIMEOUT).
+/// Longest wait for a call, connecting included; LiteLLM's `socket_timeout` is 5 s (constants.REDIS_SOCKET_TIMEOUT).
 const WAIT: Duration = Duration::from_secs(5);
+/// Longest wait for a new connection: a Redis that is only slow answers within it.
+const CONNECT: Duration = Duration::from_secs(2);
 /// LiteLLM's breaker: failures in a row until it opens, and how long it stays open.
 const FAILURES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(60);
-/// Time between looks at a Redis that is left alone.
+/// Time between looks at a Redis that is left alone, and the longest wait for its answer then.
 const PROBE: Duration = Duration::from_secs(1);
+const PROBE_WAIT: Duration = Duration::from_secs(2);
+/// Longest pause between two tries to listen to it.
+const RELISTEN: Duration = Duration::from_secs(2);
 
 /// Sets a number and its life, if it is below or absent.
 static RAISE: LazyLock<redis::Script> = LazyLock::new(|| {
@@ -78,14 +83,39 @@ struct Shared {
     failures: AtomicU32,
     /// while it is in the future nothing is sent
     pause_until: std::sync::Mutex<Option<Instant>>,
+    /// since when [`Redis::listen`] has a connection that answers
+    listening: std::sync::Mutex<Option<Instant>>,
+    scripts: std::sync::Mutex<Scripts>,
+}
+
+/// What became of scripts.
+#[derive(Debug, Default)]
+struct Scripts {
+    /// when the last one was run: who began before that has nothing to say
+    ran: Option<Instant>,
+    /// when the last one began, if it was not run
+    failed: Option<Instant>,
 }
 
 impl Redis {
     /// Connects with the first call.
     pub fn new(io: Io, target: RedisTarget) -> Self {
-        let shared =
-            Shared { target, open: Mutex::default(), failures: AtomicU32::new(0), pause_until: Default::default() };
-        Self { io, shared: Arc::new(shared) }
+        let (open, failures, pause_until, listening, scripts) = Default::default();
+        Self { io, shared: Arc::new(Shared { target, open, failures, pause_until, listening, scripts }) }
+    }
+
+    /// When the last script began that was not run: Redis was away, or refused it. `None`: it was.
+    pub fn failed(&self) -> Option<Instant> {
+        self.shared.scripts.lock().unwrap_or_else(PoisonError::into_inner).failed
+    }
+
+    /// Since when [`Redis::listen`] hears what is said; `None`: it does not.
+    pub fn listening(&self) -> Option<Instant> {
+        *self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heard(&self, since: Option<Instant>) {
+        *self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     pub fn target(&self) -> &RedisTarget {
@@ -102,7 +132,7 @@ impl Redis {
 
     /// Whether the breaker lets calls through.
     pub fn is_usable(&self) -> bool {
-        let pause = self.shared.pause_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let pause = self.shared.pause_until.lock().unwrap_or_else(PoisonError::into_inner);
         pause.is_none_or(|until| Instant::now() >= until)
     }
 
@@ -128,10 +158,17 @@ impl Redis {
         if !self.is_usable() {
             return Err(RedisError::Broken);
         }
-        let this = self.clone();
-        self.io
-            .run(async move { this.within(|mut open| async move { call.invoke_async(&mut open).await }).await })
-            .await?
+        let (this, begun) = (self.clone(), Instant::now());
+        let run = async move { this.within(|mut open| async move { call.invoke_async(&mut open).await }).await };
+        let result = self.io.run(run).await.unwrap_or_else(|stopped| Err(stopped.into()));
+        let mut scripts = self.shared.scripts.lock().unwrap_or_else(PoisonError::into_inner);
+        if result.is_ok() {
+            *scripts = Scripts { ran: Some(Instant::now()), failed: None };
+        } else if scripts.ran.is_none_or(|ran| ran < begun) {
+            scripts.failed = Some(begun);
+        }
+        drop(scripts);
+        result
     }
 
     /// Gives a spend counter the value of its row: an absent one (`absent`) if it still is, another one if it is below.
@@ -163,23 +200,32 @@ impl Redis {
         if !self.is_usable() {
             return Err(RedisError::Broken);
         }
-        let outcome = match self.connection().await {
-            Ok(open) => call(open).await,
-            Err(error) => Err(error),
+        // who waits for another's connection waits no longer for it than for an answer
+        let whole = async {
+            let open = self.connection().await?;
+            call(open).await
         };
-        match outcome {
-            Ok(value) => {
+        let (error, lost) = match tokio::time::timeout(WAIT, whole).await {
+            Ok(Ok(value)) => {
                 self.shared.failures.store(0, Ordering::Relaxed);
-                Ok(value)
+                return Ok(value);
             }
-            Err(error) => {
-                if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
-                    *self.shared.open.lock().await = None;
-                    self.failed();
-                }
-                Err(error.into())
+            Ok(Err(error)) => {
+                let lost = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();
+                // a master that has become a replica stays one on this connection
+                let demoted = error.kind() == redis::ServerErrorKind::ReadOnly.into();
+                (RedisError::from(error), lost || demoted)
             }
+            Err(_) => (RedisError::TimedOut, true),
+        };
+        if lost {
+            // whoever holds the lock is connecting anew
+            if let Ok(mut open) = self.shared.open.try_lock() {
+                *open = None;
+            }
+            self.count_failure();
         }
+        Err(error)
     }
 
     async fn connection(&self) -> redis::RedisResult<MultiplexedConnection> {
@@ -187,19 +233,20 @@ impl Redis {
         if let Some(open) = &*open {
             return Ok(open.clone());
         }
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(WAIT)).set_response_timeout(Some(WAIT));
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(WAIT));
         let client = Client::open(self.shared.target.url.expose())?;
         let new = client.get_multiplexed_async_connection_with_config(&config).await?;
         *open = Some(new.clone());
         Ok(new)
     }
 
-    fn failed(&self) {
+    fn count_failure(&self) {
         if self.shared.failures.fetch_add(1, Ordering::Relaxed) + 1 < FAILURES {
             return;
         }
         self.shared.failures.store(0, Ordering::Relaxed);
-        let mut pause = self.shared.pause_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut pause = self.shared.pause_until.lock().unwrap_or_else(PoisonError::into_inner);
         *pause = Some(Instant::now() + PAUSE);
         drop(pause);
         tracing::error!(pause_s = PAUSE.as_secs(), "redis fails, limits are counted locally for a while");
@@ -213,38 +260,45 @@ impl Redis {
             let until = Instant::now() + PAUSE;
             while Instant::now() < until {
                 tokio::time::sleep(PROBE).await;
-                let Ok(mut open) = this.connection().await else { continue };
-                if redis::cmd("PING").query_async::<String>(&mut open).await.is_ok() {
-                    *this.shared.pause_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+                let answers = async {
+                    let mut open = this.connection().await?;
+                    redis::cmd("PING").query_async::<String>(&mut open).await
+                };
+                if let Ok(Ok(_)) = tokio::time::timeout(PROBE_WAIT, answers).await {
+                    *this.shared.pause_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     tracing::info!("redis answers again");
                     return;
                 }
-                *this.shared.open.lock().await = None;
+                if let Ok(mut open) = this.shared.open.try_lock() {
+                    *open = None;
+                }
             }
         });
     }
 
-    /// Hands every message of `channel` (named without the namespace) to `heard`, for ever; reconnects. For the io
-    /// runtime. `again`: called after each (re)connection: what was said meanwhile was missed.
+    /// Hands every message of `channel` (named without the namespace) to `heard`, for ever; reconnects, also where the
+    /// connection is only silent. For the io runtime. `again`: called after each (re)connection: what was said meanwhile
+    /// was missed.
     pub async fn listen(&self, channel: &str, again: impl Fn(), heard: impl Fn(&[u8])) {
         let channel = self.key(channel);
-        let mut pause = Duration::from_secs(1);
+        let mut pause = PROBE;
         loop {
-            match self.subscribe(&channel).await {
-                Ok(mut messages) => {
-                    pause = Duration::from_secs(1);
+            match tokio::time::timeout(PROBE_WAIT, self.subscribe(&channel)).await {
+                Ok(Ok(messages)) => {
+                    pause = PROBE;
+                    self.heard(Some(Instant::now()));
                     again();
-                    let mut messages = messages.on_message();
-                    while let Some(message) = messages.next().await {
-                        heard(message.get_payload_bytes());
-                    }
+                    hear(messages, &heard).await;
+                    tracing::warn!("the connection to redis for invalidations broke");
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     tracing::warn!(error = %RedisError::from(error), "no connection to redis for invalidations");
                 }
+                Err(_) => tracing::warn!("redis does not answer: no connection for invalidations"),
             }
+            self.heard(None);
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(30));
+            pause = (pause * 2).min(RELISTEN);
         }
     }
 
@@ -253,5 +307,24 @@ impl Redis {
         let mut messages = client.get_async_pubsub().await?;
         messages.subscribe(channel).await?;
         Ok(messages)
+    }
+}
+
+/// Until the connection ends, or does not answer a ping.
+async fn hear(messages: redis::aio::PubSub, heard: &impl Fn(&[u8])) {
+    let (mut asking, mut messages) = messages.split();
+    let mut ping = tokio::time::interval(PROBE_WAIT);
+    loop {
+        tokio::select! {
+            message = messages.next() => match message {
+                Some(message) => heard(message.get_payload_bytes()),
+                None => return,
+            },
+            _ = ping.tick() => {
+                if !matches!(tokio::time::timeout(PROBE_WAIT, asking.ping::<redis::Value>()).await, Ok(Ok(_))) {
+                    return;
+                }
+            }
+        }
     }
 }

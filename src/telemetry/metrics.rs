@@ -60,6 +60,11 @@ pub struct Inner {
     pub python_errors: IntCounterVec,
     pub python_up: IntGauge,
     pub python_configured: IntGauge,
+    pub store_up: IntGaugeVec,
+    limits_local: IntCounter,
+    pub ledger_records: IntGauge,
+    pub ledger_age: Gauge,
+    ledger_dropped: IntCounterVec,
     pub all_python: IntGauge,
     pub route_wanted: IntGaugeVec,
     pub route_native: IntGaugeVec,
@@ -149,6 +154,11 @@ impl Metrics {
             python_errors: make.counter(&table::PYTHON_ERRORS)?,
             python_up: make.gauge(&table::PYTHON_UP)?,
             python_configured: make.gauge(&table::PYTHON_CONFIGURED)?,
+            store_up: make.gauges(&table::STORE_UP)?,
+            limits_local: make.counter(&table::LIMITS_LOCAL)?.with_label_values(&[] as &[&str]),
+            ledger_records: make.gauge(&table::LEDGER_RECORDS)?,
+            ledger_age: make.float(&table::LEDGER_AGE)?,
+            ledger_dropped: make.counter(&table::LEDGER_DROPPED)?,
             all_python: make.gauge(&table::ALL_PYTHON)?,
             route_wanted: make.gauges(&table::ROUTE_WANTED)?,
             route_native: make.gauges(&table::ROUTE_NATIVE)?,
@@ -220,6 +230,15 @@ impl Metrics {
         if ok {
             self.loaded.with_label_values(&[file]).set(process::unix_now());
         }
+    }
+
+    /// What is given up for want of Postgres, and counted for want of Redis, since the start.
+    pub fn given_up(&self, rows: u64, records: u64, local: u64) {
+        // a counter only grows; a reload may have started a source anew
+        let raise = |counter: &IntCounter, total: u64| counter.inc_by(total.saturating_sub(counter.get()));
+        raise(&self.ledger_dropped.with_label_values(&["row"]), rows);
+        raise(&self.ledger_dropped.with_label_values(&["record"]), records);
+        raise(&self.limits_local, local);
     }
 
     /// What the process itself takes, read now.

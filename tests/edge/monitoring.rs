@@ -185,9 +185,13 @@ fn promql_is_read() {
     }
 }
 
-/// Needs more than traffic: an upgrade, a stale pooled connection, a provider that cuts, evidence.
-const RARE: [&str; 3] =
-    ["litellm_edge_upgrades_total", "litellm_edge_resends_total", "litellm_edge_evidence_age_seconds"];
+/// Needs more than traffic: an upgrade, a stale pooled connection, evidence, a database.
+const RARE: [&str; 4] = [
+    "litellm_edge_upgrades_total",
+    "litellm_edge_resends_total",
+    "litellm_edge_evidence_age_seconds",
+    "litellm_edge_store_up",
+];
 
 #[test]
 fn dashboard_and_alerts_name_what_an_exercised_edge_shows() {

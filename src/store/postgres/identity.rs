@@ -41,6 +41,11 @@ WHERE v.token = COALESCE(
      WHERE token = $1 AND revoke_at > (now() AT TIME ZONE 'UTC')))
 "#;
 
+/// Asks for nobody: fails where the schema is not the one the query was written for.
+pub(super) async fn probe(pool: &sqlx::PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query(IDENTITY).bind("").fetch_optional(pool).await.map(drop)
+}
+
 impl Postgres {
     /// The key of that hash (64 lower-case hex digits). `Ok(None)`: there is none.
     pub async fn identity(&self, url: &Secret, hash: String) -> Result<Option<Identity>, Unavailable> {

@@ -1,5 +1,6 @@
 //! LiteLLM's Postgres: the pool, and one file for each thing read or written. All SQL of the project is below here.
-//! Its tables are Prisma's: it must never alter one.
+//! Its tables are Prisma's: it must never alter one. Whoever finds it away says so at once to everybody: nobody else waits
+//! for it, and one task looks when it is back.
 pub mod counters;
 pub mod identity;
 pub mod key_row;
@@ -7,13 +8,16 @@ pub mod spend;
 
 use std::{
     str::FromStr,
-    sync::Arc,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use sqlx::{
-    PgPool,
+    Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
@@ -25,8 +29,12 @@ pub const POOL: u32 = 10;
 /// Longest wait for a free connection and for one query.
 pub const WAIT: Duration = Duration::from_secs(5);
 
+/// Time between two looks at a database that is away, and the longest wait for its answer then.
+const PROBE: Duration = Duration::from_millis(500);
+const PROBE_WAIT: Duration = Duration::from_secs(3);
+
 /// Until an unknown schema is looked at again: a migration may run meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Codes of class 42: a table, a column or a constraint is not there.
 const UNDEFINED: &str = "code 42";
 
@@ -39,23 +47,35 @@ pub enum Unavailable {
     Url(String),
     #[error("the database did not answer in time")]
     TimedOut,
+    #[error("the database did not answer a moment ago")]
+    Away,
     #[error("the database failed: {0}")]
     Failed(String),
+    #[error("the connection to the database failed: {0}")]
+    Lost(String),
     #[error("the database has another schema than LiteLLM 1.106.2's")]
     Schema,
     #[error(transparent)]
     Stopped(#[from] super::io::Stopped),
 }
 
+/// Classes of codes by which a database that goes down, starts, or has become a standby answers; and a full one.
+const AWAY: &[&str] = &["57P", "08", "25006", "53300"];
+
 impl From<sqlx::Error> for Unavailable {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::PoolTimedOut => Unavailable::TimedOut,
             // the code and class, not the text: a text may quote values
-            sqlx::Error::Database(error) => Unavailable::Failed(format!("code {}", error.code().unwrap_or_default())),
-            sqlx::Error::Io(error) => Unavailable::Failed(error.kind().to_string()),
+            sqlx::Error::Database(error) => {
+                let code = error.code().unwrap_or_default();
+                let lost = AWAY.iter().any(|class| code.starts_with(class));
+                let text = format!("code {code}");
+                if lost { Unavailable::Lost(text) } else { Unavailable::Failed(text) }
+            }
+            sqlx::Error::Io(error) => Unavailable::Lost(error.kind().to_string()),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Unavailable::Failed("decoding".into()),
-            _ => Unavailable::Failed("connection".into()),
+            _ => Unavailable::Lost("connection".into()),
         }
     }
 }
@@ -79,7 +99,30 @@ struct Looked {
 #[derive(Debug)]
 struct Open {
     url: Secret,
-    pool: PgPool,
+    options: PgConnectOptions,
+    limit: u32,
+    pool: ArcSwap<PgPool>,
+    /// it did not answer, and somebody looks when it does again
+    away: AtomicBool,
+}
+
+impl Open {
+    fn pool(options: &PgConnectOptions, limit: u32) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(limit)
+            .acquire_timeout(WAIT)
+            .idle_timeout(Duration::from_secs(300))
+            .max_lifetime(Duration::from_secs(1800))
+            .connect_lazy_with(options.clone())
+    }
+}
+
+/// What an operator is told of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Up,
+    Away,
+    UnknownSchema,
 }
 
 impl Postgres {
@@ -87,8 +130,22 @@ impl Postgres {
         Self { io, open: Arc::default(), looked: Arc::default() }
     }
 
-    /// Whether spend can be written there: every statement is tried once without a row. An unknown schema is looked at
-    /// again after a while.
+    /// What the last calls found.
+    pub fn state(&self) -> State {
+        match (&*self.open.load(), self.is_unknown()) {
+            (Some(open), _) if open.away.load(Ordering::Relaxed) => State::Away,
+            (_, true) => State::UnknownSchema,
+            _ => State::Up,
+        }
+    }
+
+    /// The schema was looked at and is not LiteLLM's.
+    pub fn is_unknown(&self) -> bool {
+        self.looked.load().as_ref().is_some_and(|looked| !looked.known)
+    }
+
+    /// Whether keys can be read and spend be written there: every statement is tried once without a row. An unknown schema
+    /// is looked at again after a while.
     pub async fn check_schema(&self, url: &Secret) -> Result<(), Unavailable> {
         if let Some(looked) = self.looked.load().as_ref().filter(|looked| looked.url == *url) {
             if looked.known {
@@ -98,17 +155,32 @@ impl Postgres {
                 return Err(Unavailable::Schema);
             }
         }
-        let probed = self.run(url, |pool| async move { spend::probe(&pool).await }).await;
-        let known = match probed {
-            Ok(()) => true,
-            Err(Unavailable::Failed(code)) if code.starts_with(UNDEFINED) => {
-                tracing::error!(%code, "the database's schema is unknown: virtual keys stay python's");
-                false
-            }
-            Err(error) => return Err(error),
+        let probe = |pool| async move {
+            identity::probe(&pool).await?;
+            spend::probe(&pool).await
         };
-        self.looked.store(Some(Arc::new(Looked { url: url.clone(), at: Instant::now(), known })));
-        if known { Ok(()) } else { Err(Unavailable::Schema) }
+        match self.run(url, probe).await {
+            Ok(()) => {
+                if self.is_unknown() {
+                    tracing::info!("the database's schema is known now");
+                }
+                self.looked.store(Some(Arc::new(Looked { url: url.clone(), at: Instant::now(), known: true })));
+                Ok(())
+            }
+            Err(Unavailable::Failed(code)) if code.starts_with(UNDEFINED) => {
+                self.unknown(url, &code);
+                Err(Unavailable::Schema)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A statement met another schema, which it may have become meanwhile.
+    fn unknown(&self, url: &Secret, code: &str) {
+        if !self.is_unknown() {
+            tracing::error!(code, "the database's schema is unknown: virtual keys stay python's");
+        }
+        self.looked.store(Some(Arc::new(Looked { url: url.clone(), at: Instant::now(), known: false })));
     }
 
     /// Runs `query` in the io runtime with the pool of `url`, bounded by [`WAIT`].
@@ -121,29 +193,70 @@ impl Postgres {
         let (this, url) = (self.clone(), url.clone());
         let task = async move {
             let pool = this.pool(&url)?;
-            match tokio::time::timeout(WAIT, query(pool)).await {
+            let result = match tokio::time::timeout(WAIT, query(pool)).await {
                 Ok(result) => result.map_err(Unavailable::from),
                 Err(_) => Err(Unavailable::TimedOut),
-            }
+            };
+            result.inspect_err(|error| this.failed(&url, error))
         };
         self.io.run(task).await?
     }
 
-    /// The pool for `url`; only inside the io runtime.
+    /// The pool for `url`, unless the database did not answer a moment ago; only inside the io runtime.
     pub fn pool(&self, url: &Secret) -> Result<PgPool, Unavailable> {
         if let Some(open) = self.open.load().as_ref().filter(|open| open.url == *url) {
-            return Ok(open.pool.clone());
+            return match open.away.load(Ordering::Acquire) {
+                true => Err(Unavailable::Away),
+                false => Ok(PgPool::clone(&open.pool.load())),
+            };
         }
         let Parsed { options, limit } = parse(url)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(limit)
-            .acquire_timeout(WAIT)
-            .idle_timeout(Duration::from_secs(300))
-            .max_lifetime(Duration::from_secs(1800))
-            .connect_lazy_with(options);
+        let pool = Open::pool(&options, limit);
+        let away = AtomicBool::new(false);
+        let open = Open { url: url.clone(), options, limit, pool: ArcSwap::from_pointee(pool.clone()), away };
         // a reload with another url: the old pool closes when its last query is done
-        self.open.store(Some(Arc::new(Open { url: url.clone(), pool: pool.clone() })));
+        self.open.store(Some(Arc::new(open)));
         Ok(pool)
+    }
+
+    /// Hears what became of a call; only inside the io runtime. After a lost connection nobody is sent to the database
+    /// until it answers again.
+    pub fn failed(&self, url: &Secret, error: &Unavailable) {
+        match error {
+            Unavailable::Failed(code) if code.starts_with(UNDEFINED) => return self.unknown(url, code),
+            Unavailable::TimedOut | Unavailable::Lost(_) => {}
+            _ => return,
+        }
+        let open = self.open.load();
+        let Some(open) = open.as_ref().filter(|open| open.url == *url) else { return };
+        if open.away.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::error!(%error, "postgres does not answer: known keys go on, spend is kept");
+        // its connections may hang without an end, and would never leave the pool
+        let old = open.pool.swap(Arc::new(Open::pool(&open.options, open.limit)));
+        tokio::spawn(async move { old.close().await });
+        tokio::spawn(look_out(Arc::downgrade(open)));
+    }
+}
+
+/// Looks every half second whether the database answers again, as long as anybody cares.
+async fn look_out(open: Weak<Open>) {
+    loop {
+        tokio::time::sleep(PROBE).await;
+        let Some(options) = open.upgrade().map(|open| open.options.clone()) else { return };
+        let answers = async {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            sqlx::query("SELECT 1").execute(&mut connection).await?;
+            connection.close().await
+        };
+        if let Ok(Ok(())) = tokio::time::timeout(PROBE_WAIT, answers).await {
+            if let Some(open) = open.upgrade() {
+                open.away.store(false, Ordering::Release);
+                tracing::info!("postgres answers again");
+            }
+            return;
+        }
     }
 }
 

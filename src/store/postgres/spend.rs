@@ -1,13 +1,14 @@
 //! Writes one batch of spend in one transaction: all of it or nothing, so that a failed flush can be tried again without
 //! billing twice. Tables in a fixed order and rows in key order, as LiteLLM's own writer takes them.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres as Db, Transaction};
 
-use super::Postgres;
+use super::{Postgres, Unavailable};
 use crate::{
     config::Snapshot,
+    secret::Secret,
     spend::{
         batch::{Batch, Entity, Sums},
         ledger::{Sink, Written},
@@ -135,51 +136,84 @@ impl SpendSink {
         Self { postgres, snapshot: Box::new(snapshot) }
     }
 
-    fn pool(&self) -> Option<PgPool> {
-        self.postgres.pool((self.snapshot)().database_url.as_ref()?).ok()
+    /// Where to, unless the database is known to be away.
+    fn pool(&self) -> Result<(Secret, PgPool), Unavailable> {
+        let url = (self.snapshot)().database_url.clone().ok_or(Unavailable::NotConfigured)?;
+        let pool = self.postgres.pool(&url)?;
+        Ok((url, pool))
     }
 }
 
 #[async_trait::async_trait]
 impl Sink for SpendSink {
     async fn write(&self, batch: &Batch) -> Written {
-        let Some(pool) = self.pool() else { return Written::No };
-        let written = async {
-            let transaction = prepare(&pool, batch).await.map_err(|error| (error, Written::No))?;
-            transaction.commit().await.map_err(|error| {
-                // an answer, even a refusal, is known; silence is not
-                let known = matches!(error, sqlx::Error::Database(_));
-                (error, if known { Written::No } else { Written::Unknown })
-            })
+        let (url, pool) = match self.pool() {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(%error, "spend is kept for a later flush");
+                return Written::No;
+            }
         };
-        match written.await {
-            Ok(()) => Written::Yes,
-            Err((error, written)) => {
-                let error = super::Unavailable::from(error);
-                tracing::error!(%error, records = batch.len(), "spend could not be written, it is kept for the next flush");
-                written
+        let (error, written) = match prepare(&pool, batch).await {
+            Err(error) => (error, Written::No),
+            Ok((transaction, id)) => match in_time(transaction.commit()).await {
+                Ok(()) => return Written::Yes,
+                // even an error may come after the commit: a server that goes down, a standby that was waited for
+                Err(error) => (error, Written::Unknown(id)),
+            },
+        };
+        tracing::error!(%error, records = batch.len(), "spend could not be written, it is kept for the next flush");
+        self.postgres.failed(&url, &error);
+        written
+    }
+
+    async fn was_written(&self, transaction: i64) -> Option<bool> {
+        let (url, pool) = self.pool().ok()?;
+        let status = sqlx::query_scalar::<_, Option<String>>("SELECT txid_status($1)").bind(transaction);
+        match in_time(status.fetch_one(&pool)).await {
+            Ok(status) => match status.as_deref() {
+                Some("committed") => Some(true),
+                Some("aborted") => Some(false),
+                Some(_) => None,
+                None => {
+                    tracing::error!("a flush is so old that the database has forgotten it: it counts as written");
+                    Some(true)
+                }
+            },
+            // "in the future": the database is a restored one, or a standby that never heard of it
+            Err(Unavailable::Failed(code)) if code == "code 22023" => Some(false),
+            Err(error) => {
+                self.postgres.failed(&url, &error);
+                None
             }
         }
     }
+}
 
-    async fn was_written(&self, batch: &Batch) -> Option<bool> {
-        let (request_id, call_id) = batch.witness()?;
-        let sql = r#"SELECT 1 FROM "LiteLLM_SpendLogs" WHERE request_id = $1 AND litellm_call_id = $2"#;
-        let row = sqlx::query(sql).bind(request_id).bind(call_id).fetch_optional(&self.pool()?).await.ok()?;
-        Some(row.is_some())
+/// Longest wait for one answer within a flush: above the longest wait for a lock.
+const STATEMENT: Duration = Duration::from_secs(10);
+
+async fn in_time<T>(call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Unavailable> {
+    match tokio::time::timeout(STATEMENT, call).await {
+        Ok(result) => result.map_err(Unavailable::from),
+        Err(_) => Err(Unavailable::TimedOut),
     }
 }
 
-/// Everything executed, nothing committed.
-async fn prepare(pool: &PgPool, batch: &Batch) -> Result<Transaction<'static, Db>, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    // LiteLLM waits no longer for a row either (proxy/db/rollup_lock_timeout.py)
-    transaction.execute("SET LOCAL lock_timeout = '5000ms'").await?;
+/// LiteLLM waits no longer for a row either (proxy/db/rollup_lock_timeout.py). And a transaction whose writer is gone
+/// must not keep its locks until TCP notices.
+const BOUNDS: &str = "SET LOCAL lock_timeout = '5000ms'; SET LOCAL idle_in_transaction_session_timeout = '10000ms'";
+
+/// Everything executed, nothing committed; and the transaction's number, by which its fate can be asked for.
+async fn prepare(pool: &PgPool, batch: &Batch) -> Result<(Transaction<'static, Db>, i64), Unavailable> {
+    let mut transaction = in_time(pool.begin()).await?;
+    in_time(transaction.execute(BOUNDS)).await?;
+    let id = in_time(sqlx::query_scalar("SELECT txid_current()").fetch_one(&mut *transaction)).await?;
     for (sql, rows) in statements(batch) {
         // the text is put together from the constants above, nothing else
-        sqlx::query(AssertSqlSafe(sql)).bind(rows.to_string()).execute(&mut *transaction).await?;
+        in_time(sqlx::query(AssertSqlSafe(sql)).bind(rows.to_string()).execute(&mut *transaction)).await?;
     }
-    Ok(transaction)
+    Ok((transaction, id))
 }
 
 /// Executes every statement without a row: fails where the schema is not the one they were written for. Changes nothing.
@@ -188,6 +222,8 @@ pub(super) async fn probe(pool: &PgPool) -> Result<(), sqlx::Error> {
     for (sql, rows) in all_statements(&Batch::default()) {
         sqlx::query(AssertSqlSafe(sql)).bind(rows.to_string()).execute(&mut *transaction).await?;
     }
+    // asked for after a commit that nobody heard of
+    sqlx::query("SELECT txid_status(txid_current())").execute(&mut *transaction).await?;
     transaction.rollback().await
 }
 

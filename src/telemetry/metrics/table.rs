@@ -72,6 +72,17 @@ table! {
         "1 where the edge has a Python gateway behind it";
     PYTHON_ERRORS = Counter "litellm_edge_python_errors_total" ["kind"]
         "failures towards the Python gateway: unreachable, starting, timeout, cut";
+    // --- Postgres, Redis and the spend on its way there
+    STORE_UP = Gauge "litellm_edge_store_up" ["store"]
+        "1 while the store (postgres, redis) that config.yaml names answers and can be used natively; absent where it names none";
+    LIMITS_LOCAL = Counter "litellm_edge_limits_local_total" []
+        "requests whose limits and budgets were counted in this process because Redis did not answer";
+    LEDGER_RECORDS = Gauge "litellm_edge_ledger_records" []
+        "settled calls whose spend is not yet in Postgres";
+    LEDGER_AGE = Gauge "litellm_edge_ledger_oldest_seconds" []
+        "how long the oldest of them has been waiting";
+    LEDGER_DROPPED = Counter "litellm_edge_ledger_dropped_total" ["what"]
+        "given up while Postgres was away: row (a log row, its spend is kept), or record (all of a call: the writer stands still)";
     // --- which side and why
     ALL_PYTHON = Gauge "litellm_edge_all_python" []
         "1 while the kill switch sends everything to Python";
