@@ -306,10 +306,11 @@ fn run_control(hooks: &mut Hooks, services: &Arc<Services>, writer: Writer, conf
             tokio::select! { () = follow => {}, () = write => {} }
         })
     }));
-    let ledger = services.control.ledger.clone();
+    let (ledger, counting) = (services.control.ledger.clone(), services.control.counting.clone());
     hooks.flush.push(Box::new(move || {
-        let ledger = ledger.clone();
+        let (ledger, counting) = (ledger.clone(), counting.clone());
         Box::pin(async move {
+            counting.idle().await;
             if !ledger.flush().await {
                 tracing::error!("spend of the last moments could not be written");
             }

@@ -99,12 +99,36 @@ impl Rows {
         for row in rows {
             let text: String = row.try_get(1)?;
             let mut columns: Value = serde_json::from_str(&text).unwrap_or_default();
+            leave_to_chance(&mut columns);
             if let Some(columns) = columns.as_object_mut() {
                 columns.sort_keys();
             }
             out.push(SpendLog { started: row.try_get(0)?, columns });
         }
         Ok(out)
+    }
+}
+
+/// What LiteLLM's row of a stream of messages that the provider broke off says of its deployment, and of all but its
+/// error in the metadata, is chance: the row is written beside the logging that fills it in. Money, tokens, payer and
+/// error stay.
+fn leave_to_chance(row: &mut Value) {
+    const CHANCE: &[&str] = &[
+        "model",
+        "model_id",
+        "model_group",
+        "custom_llm_provider",
+        "api_base",
+        "request_tags",
+        "requester_ip_address",
+    ];
+    let class = row.pointer("/metadata/error_information/error_class").and_then(Value::as_str);
+    let broken = row.get("call_type").is_some_and(|kind| kind == "anthropic_messages")
+        && matches!(class, Some("ReadError" | "ReadTimeout"));
+    let Some(row) = row.as_object_mut().filter(|_| broken) else { return };
+    CHANCE.iter().for_each(|column| _ = row.remove(*column));
+    if let Some(metadata) = row.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|name, _| matches!(name.as_str(), "error_information" | "status" | "litellm_call_id"));
     }
 }
 

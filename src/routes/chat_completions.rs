@@ -2,6 +2,7 @@
 //! proxy/proxy_server.py `chat_completion`, llms/openai/openai.py). Owns what may be served natively and the order of
 //! things; what is said to and heard from the provider is `providers::openai`. It must never call a provider before
 //! admission is through, and never twice.
+mod bill;
 mod events;
 mod execute;
 mod headers;

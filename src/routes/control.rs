@@ -8,7 +8,7 @@ use crate::{
     auth::{Ages, Directory, invalidation},
     config::{Coordination, Snapshot},
     limits::Limits,
-    spend::{Ledger, ledger::Writer},
+    spend::{Counting, Ledger, ledger::Writer},
     store::{
         Io, Postgres, Redis, RedisTarget,
         postgres::{counters::SpendRows, spend::SpendSink},
@@ -24,6 +24,7 @@ pub struct Control {
     pub postgres: Postgres,
     pub directory: Directory,
     pub ledger: Ledger,
+    pub counting: Counting,
     /// the rows behind spend counters
     rows: Arc<dyn crate::limits::Rows>,
     counters: ArcSwapOption<Counters>,
@@ -46,7 +47,8 @@ impl Control {
         let (ledger, writer) = Ledger::new(Arc::new(sink));
         let directory = Directory::new(postgres.clone(), Ages::default());
         let counters = ArcSwapOption::empty();
-        (Self { io, postgres, directory, ledger, rows: Arc::new(rows), counters }, writer)
+        let counting = Counting::new(io.clone());
+        (Self { io, postgres, directory, ledger, counting, rows: Arc::new(rows), counters }, writer)
     }
 
     /// The counters that the configuration names; `None`: they are where the edge cannot reach them.

@@ -70,3 +70,19 @@ impl KeyHeaders {
         self.rates.iter().for_each(|(name, value)| headers.push_made("", name, value));
     }
 }
+
+const PROVIDER_REQUEST_ID: &[&str] = &[
+    "x-amzn-requestid",
+    "x-request-id",
+    "request-id",
+    "x-ms-request-id",
+    "apim-request-id",
+    "x-goog-request-id",
+    "cf-ray",
+];
+
+/// The provider's own id of a request (constants.py `PROVIDER_REQUEST_ID_HEADERS`).
+pub(super) fn provider_request_id(headers: &http::HeaderMap) -> Option<String> {
+    let named = |name: &&str| headers.get(*name)?.to_str().ok().filter(|id| !id.is_empty()).map(str::to_owned);
+    PROVIDER_REQUEST_ID.iter().find_map(|name| named(name))
+}

@@ -2,11 +2,16 @@
 //! llms/custom_httpx/llm_http_handler.py `async_anthropic_messages_handler`). Owns what may be served natively and the
 //! order of things; what is said to and heard from Anthropic is `providers::anthropic`. It must never call a provider
 //! before admission is through, and never twice but for the one retry LiteLLM makes too.
+mod bill;
 mod execute;
 mod headers;
 mod relay;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{Method, header};
 
@@ -90,6 +95,8 @@ struct Admitted {
     limited: Limited,
     /// taken by the settlement
     account: Option<Account>,
+    /// the provider's id of a request that failed
+    provider_request_id: OnceLock<String>,
     /// one of the deployment's calls at a time; free when the answer, or its stream, is over or dropped
     _slot: Slot,
 }
@@ -200,6 +207,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             key: KeyHeaders::of(&call.caller),
             limited,
             account: None,
+            provider_request_id: OnceLock::new(),
             _slot: slot,
         }
     };

@@ -13,6 +13,7 @@ pub mod messages;
 pub mod metrics;
 pub mod models;
 pub mod native;
+mod refusal_row;
 mod refused;
 mod settle;
 pub mod table;

@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::{
     Call, CallLog, Decline, Execution, HeaderList, Reply, ReplyBody,
     litellm_headers::{KeyHeaders, LITELLM_VERSION, push},
+    refusal_row,
 };
 use crate::{
     auth::{Refusal, Stop},
@@ -21,7 +22,8 @@ pub(super) fn stopped(call: Call, stop: Stop) -> Result<Execution, Decline> {
 }
 
 /// Answers with LiteLLM's status and body; such an answer has no header of LiteLLM's own.
-fn refused(_call: Call, refusal: Refusal) -> Execution {
+fn refused(call: Call, refusal: Refusal) -> Execution {
+    refusal_row::write(&call, &refusal);
     let status: StatusCode = refusal.failure.status;
     let headers = [("content-type", "application/json")].into();
     let body = ReplyBody::Full(refusal.body());

@@ -1,6 +1,8 @@
 //! From a call to its spend record: what is known when the call is admitted, and what the answer adds. A call is settled
 //! once: the account is used up by it. It must never wait, and never hold a prompt.
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
 
 use super::{Call, Decline, Head};
 use crate::{
@@ -8,7 +10,10 @@ use crate::{
     config::{Coordination, Deployment},
     json::{Object, Raw},
     limits::{self, Reservation},
-    spend::{Cost, Facts, Ledger, Payer, Record, Shape, Usage},
+    spend::{
+        Cost, Counting, Facts, Failed, Ledger, Meter, Payer, Record, Shape, Trouble, Usage, cost,
+        tokens::{Encoding, is_countable, sent},
+    },
 };
 
 /// LiteLLM's names for the master key and its user.
@@ -18,6 +23,7 @@ const MASTER_USER: &str = "default_user_id";
 /// A call that will be billed.
 pub(super) struct Account {
     ledger: Ledger,
+    counting: Counting,
     record: Box<Record>,
     /// what the counters of limits and budgets get; `None`: no other process has a share in them
     counted: Option<Reservation>,
@@ -31,9 +37,21 @@ pub(super) struct Kind {
     pub stream: bool,
 }
 
-/// A successful answer.
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ending {
+    Whole,
+    /// the client left its stream
+    Left,
+    Failed(Box<Failed>),
+}
+
+/// What is billed.
 pub(super) struct Outcome {
-    /// the answer's id
+    pub ending: Ending,
+    /// how its usage is written; `None`: as the kind of call has it
+    pub shape: Option<Shape>,
+    /// the answer's id; a call that failed goes by its own
     pub id: String,
     pub api_base: String,
     /// prompt, completion, total as the answer reports them
@@ -76,6 +94,7 @@ impl Account {
             total_tokens: 0,
             cache_read_tokens: 0,
             cache_creation_tokens: 0,
+            reasoning_tokens: 0,
             started: call.now,
             ended: call.now,
             first_token: None,
@@ -103,28 +122,61 @@ impl Account {
                 service_tier: None,
                 overhead_ms: None,
                 model_map,
+                trouble: Trouble::None,
             },
         };
-        Some(Self { ledger: call.services.control.ledger.clone(), record: Box::new(record), counted })
+        let (ledger, counting) = (call.services.control.ledger.clone(), call.services.control.counting.clone());
+        Some(Self { ledger, counting, record: Box::new(record), counted })
     }
 
     /// Hands the record over.
-    pub(super) fn settle(self, outcome: Outcome) {
-        let Self { ledger, mut record, counted } = self;
+    pub(super) fn settle(mut self, outcome: Outcome) {
+        self.record.ended = SystemTime::now();
+        self.book(outcome);
+    }
+
+    /// Settles by what `bill` makes of the call. `bytes`: of texts it has to count; then it runs elsewhere, later.
+    pub(super) fn settle_counted(mut self, bytes: usize, bill: impl FnOnce(Meter) -> Option<Outcome> + Send + 'static) {
+        self.record.ended = SystemTime::now();
+        let counting = self.counting.clone();
+        let book = move |meter| {
+            if let Some(outcome) = bill(meter) {
+                self.book(outcome);
+            }
+        };
+        if bytes == 0 { book(Meter::EXACT) } else { counting.run(bytes, book) }
+    }
+
+    /// Settles a call that failed before its answer began. LiteLLM notes what was sent, and bills it where the provider
+    /// may have read it: after a timeout (proxy/utils.py `_failure_usage_to_lift`).
+    pub(super) fn fail(mut self, failing: Failing) {
+        // nothing was said: what was taken is given back before anything is counted
+        if let Some(counted) = self.counted.take() {
+            counted.settle(limits::Outcome::Failed { tokens: 0 });
+        }
+        self.settle_counted(failing.request.len(), move |meter| failing.outcome(meter));
+    }
+
+    fn book(self, outcome: Outcome) {
+        let Self { ledger, mut record, counted, .. } = self;
         if let Some(counted) = counted {
             // cached tokens use no rate (parallel_request_limiter_v3.py `_get_total_tokens_from_usage`)
             let tokens = outcome.counts.2.saturating_sub(outcome.tokens.cache_read);
             let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
-            counted.settle(limits::Outcome::Answered { tokens, cost: outcome.cost.total });
+            counted.settle(match outcome.ending {
+                // what nothing was said to is given back whole (`_recovered_partial_usage_tokens`)
+                Ending::Failed(_) => limits::Outcome::Failed { tokens: if outcome.counts.1 > 0 { tokens } else { 0 } },
+                Ending::Whole | Ending::Left => limits::Outcome::Answered { tokens, cost: outcome.cost.total },
+            });
         }
         (record.prompt_tokens, record.completion_tokens, record.total_tokens) = outcome.counts;
         record.request_id = outcome.id;
-        record.ended = SystemTime::now();
         record.first_token = outcome.first_token;
         record.api_base = outcome.api_base;
         record.spend = outcome.cost.total;
         record.cache_read_tokens = outcome.tokens.cache_read;
         record.cache_creation_tokens = outcome.tokens.cache_creation;
+        record.reasoning_tokens = outcome.tokens.reasoning;
         record.caching_savings = outcome.uncached_input - outcome.cost.input;
         record.facts.usage = outcome.usage;
         record.facts.cost = outcome.cost;
@@ -132,25 +184,97 @@ impl Account {
         let standard = ["auto", "default", "standard"];
         record.facts.service_tier = outcome.service_tier.filter(|tier| !standard.contains(&tier.as_str()));
         record.facts.overhead_ms = outcome.overhead_ms;
+        record.facts.shape = outcome.shape.unwrap_or(record.facts.shape);
+        match outcome.ending {
+            Ending::Whole => {}
+            Ending::Left => record.facts.trouble = Trouble::Left,
+            Ending::Failed(failed) => fail(&mut record, failed),
+        }
         ledger.submit(*record);
     }
 }
 
+/// A call that failed before its answer began.
+pub(super) struct Failing {
+    pub failed: Failed,
+    pub shape: Shape,
+    /// the provider was too slow
+    pub timed_out: bool,
+    /// the request's body
+    pub request: Bytes,
+    pub deployment: Arc<Deployment>,
+    pub api_base: String,
+}
+
+impl Failing {
+    pub(super) fn outcome(self, meter: Meter) -> Option<Outcome> {
+        let prompt = sent(meter, Encoding::of(&self.deployment.model)?, &self.request);
+        let tokens = Usage { prompt, ..Usage::default() };
+        let pricing = self.deployment.pricing_for(None).filter(|_| self.timed_out);
+        Some(Outcome {
+            ending: Ending::Failed(Box::new(self.failed)),
+            shape: Some(self.shape),
+            id: String::new(),
+            api_base: self.api_base,
+            counts: (prompt, 0, prompt),
+            tokens,
+            usage: String::new(),
+            cost: pricing.map(|pricing| cost(&pricing, &tokens)).unwrap_or_default(),
+            uncached_input: 0.0,
+            service_tier: None,
+            overhead_ms: None,
+            first_token: None,
+        })
+    }
+}
+
+/// Makes a record that of a failure.
+fn fail(record: &mut Record, failed: Box<Failed>) {
+    record.succeeded = false;
+    record.request_id.clone_from(&record.call_id);
+    record.cache_hit = "False";
+    record.first_token = None;
+    record.caching_savings = 0.0;
+    record.facts.trouble = Trouble::Failed(failed);
+    if record.facts.shape == Shape::MessagesFailed {
+        record.requester_ip = None;
+    }
+    if matches!(record.facts.shape, Shape::MessagesBroken | Shape::MessagesUnbegun) {
+        record.model.clone_from(&record.model_group);
+        for text in [&mut record.model_id, &mut record.model_group, &mut record.provider, &mut record.api_base] {
+            text.clear();
+        }
+        record.tags.clear();
+        record.requester_ip = None;
+    }
+}
+
 /// Whether a call of this caller can be billed as LiteLLM bills it. A virtual key's call that cannot is Python's: without
-/// a record its key would spend nothing. Streams are, because LiteLLM bills one that breaks off by counting tokens.
+/// a record its key would spend nothing. A stream may break off: then the tokens of its texts are counted.
 pub(super) fn billable(call: &Call, deployment: &Deployment, stream: bool) -> Result<(), Decline> {
     let Caller::Key(_) = &call.caller else { return Ok(()) };
     let shared = !matches!(call.snapshot.coordination, Coordination::Unsupported(_));
     let known = deployment.model_map.is_some() && deployment.pricing.is_some();
-    if shared && known && !stream && call.snapshot.database_url.is_some() {
+    let countable = !stream || Encoding::of(&deployment.model).is_some() && prompt_is_countable(call);
+    if shared && known && countable && call.snapshot.database_url.is_some() {
         return Ok(());
     }
     tracing::debug!(stream, known, shared, "a virtual key's call needs python: it could not be billed");
     Err(Decline::KeyFeature)
 }
 
+/// Whether the prompt's tokens can be counted here. Only a body with one of these words is looked at closely.
+fn prompt_is_countable(call: &Call) -> bool {
+    const WORDS: [&[u8]; 6] = [b"\"high\"", b"file", b"document", b"\"image\"", b"tool_re", b"\\u"];
+    if WORDS.iter().all(|word| memchr::memmem::find(&call.body, word).is_none()) {
+        return true;
+    }
+    let body = Object::parse(&call.body);
+    body.is_ok_and(|body| is_countable(body.some("messages").map(|messages| messages.text().as_bytes())))
+}
+
 /// Who pays for a call of this caller; `None`: nobody that was let in.
-fn payer(caller: &Caller, end_user: Option<String>) -> Option<Payer> {
+pub(super) fn payer(caller: &Caller, end_user: Option<String>) -> Option<Payer> {
     let identity = match caller {
         Caller::Master => {
             let (api_key, user_id) = (MASTER_KEY.to_owned(), Some(MASTER_USER.to_owned()));

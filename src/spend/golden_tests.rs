@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Facts, Payer, Record, Shape, batch::Batch, cost, model_map::model_map};
+use super::{Facts, Payer, Record, Shape, Trouble, batch::Batch, cost, model_map::model_map};
 
 fn text(row: &Value, name: &str) -> String {
     row[name].as_str().unwrap_or_default().to_owned()
@@ -42,6 +42,7 @@ fn record(row: &Value) -> Record {
         total_tokens: count(&row["total_tokens"]),
         cache_read_tokens: count(&details["cached_tokens"]),
         cache_creation_tokens: count(&details["cache_creation_tokens"]),
+        reasoning_tokens: count(&usage["completion_tokens_details"]["reasoning_tokens"]),
         started: SystemTime::UNIX_EPOCH,
         ended: SystemTime::UNIX_EPOCH + Duration::from_millis(1),
         first_token: None,
@@ -77,6 +78,7 @@ fn record(row: &Value) -> Record {
             service_tier: None,
             overhead_ms: metadata["litellm_overhead_time_ms"].as_f64(),
             model_map: model_map(provider, name, &model).unwrap(),
+            trouble: Trouble::None,
         },
     }
 }

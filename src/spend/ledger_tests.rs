@@ -42,6 +42,7 @@ fn record(id: &str, spend: f64) -> Record {
         total_tokens: 3,
         cache_read_tokens: 0,
         cache_creation_tokens: 0,
+        reasoning_tokens: 0,
         started: now,
         ended: now,
         first_token: None,
@@ -64,6 +65,7 @@ fn record(id: &str, spend: f64) -> Record {
             service_tier: None,
             overhead_ms: None,
             model_map: "null".into(),
+            trouble: crate::spend::Trouble::None,
         },
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Cost, Record};
+use super::{Cost, Failed, Record, Trouble};
 
 /// What of one call stands in its metadata beside the payer. Cheap to make: texts that exist already.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,7 @@ pub struct Facts {
     pub overhead_ms: Option<f64>,
     /// JSON text, see [`super::model_map`]
     pub model_map: Arc<str>,
+    pub trouble: Trouble,
 }
 
 /// Which of LiteLLM's usage objects it is: they differ in the nulls they show.
@@ -27,9 +28,32 @@ pub enum Shape {
     Json,
     /// put together from chunks: details show what they do not know
     Stream,
+    /// the same, left by the client before the provider told details of the prompt
+    StreamLeft,
     /// Anthropic's: `usage` is the provider's own
     Messages,
     MessagesStream,
+    /// its output was counted: `usage` has no cost
+    MessagesCounted,
+    /// an event of it could not be read: only its usage was
+    MessagesUnread,
+    /// broken off: LiteLLM's row knows neither deployment nor agent
+    MessagesBroken,
+    /// the same, before it had begun
+    MessagesUnbegun,
+    /// a call that failed before there was usage
+    Failed,
+    /// the same of a stream: LiteLLM has priced it at nothing
+    FailedStream,
+    MessagesFailed,
+    /// never called: LiteLLM's authentication refused it
+    Refused,
+}
+
+impl Shape {
+    fn is_stream_of_messages(self) -> bool {
+        matches!(self, Shape::MessagesStream | Shape::MessagesCounted | Shape::MessagesUnread | Shape::MessagesBroken)
+    }
 }
 
 /// Keys that are null for every call served here.
@@ -84,12 +108,17 @@ pub fn metadata(record: &Record) -> Value {
     let (payer, facts) = (&record.payer, &record.facts);
     let mut out: Map<String, Value> = NULL.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
     let usage = match facts.shape {
-        Shape::Json | Shape::Stream => usage_object(facts),
-        Shape::Messages | Shape::MessagesStream => messages_usage(record),
+        Shape::Json | Shape::Stream | Shape::StreamLeft => usage_object(facts),
+        Shape::Failed | Shape::FailedStream | Shape::MessagesFailed | Shape::MessagesUnbegun => Map::new(),
+        Shape::Refused => Map::new(),
+        _ => messages_usage(record),
     };
+    // what was sent is counted, and nothing else is known of it
+    let sent = usage.is_empty() && record.prompt_tokens > 0;
+    let details = || json!({"prompt_tokens_details": null, "completion_tokens_details": null});
     let model_map: Value = serde_json::from_str(&facts.model_map).unwrap_or_default();
     let rest = json!({
-        "additional_usage_values": additional(&usage),
+        "additional_usage_values": if sent { details() } else { additional(&usage).into() },
         "user_api_key": payer.api_key,
         "user_api_key_alias": payer.key_alias,
         "user_api_key_team_id": payer.team_id,
@@ -116,13 +145,80 @@ pub fn metadata(record: &Record) -> Value {
     if let Value::Object(rest) = rest {
         out.extend(rest);
     }
+    match &facts.trouble {
+        Trouble::None => {}
+        Trouble::Left => {
+            let message = "Client disconnected the request";
+            let left = json!({"error_code": "499", "error_class": "ClientDisconnected", "error_message": message});
+            out.insert("error_information".into(), left);
+        }
+        Trouble::Failed(failed) => {
+            out.insert("status".into(), "failure".into());
+            out.insert("error_information".into(), error_information(failed));
+        }
+    }
+    let unknown: &[&str] = match facts.shape {
+        Shape::MessagesBroken | Shape::MessagesUnbegun => UNKNOWN_TO_BROKEN,
+        Shape::MessagesFailed => UNKNOWN_TO_FAILED,
+        Shape::Refused => UNKNOWN_TO_REFUSED,
+        Shape::Failed => &["cost_breakdown"],
+        _ => &[],
+    };
+    unknown.iter().for_each(|key| _ = out.insert((*key).to_owned(), Value::Null));
     Value::Object(out)
+}
+
+/// What LiteLLM's row of a broken stream of messages does not say.
+const UNKNOWN_TO_BROKEN: &[&str] = &[
+    "user_agent",
+    "requester_ip_address",
+    "usage_object",
+    "cost_breakdown",
+    "applied_guardrails",
+    "model_map_information",
+    "attempted_retries",
+    "max_retries",
+    "attempted_fallbacks",
+    "original_model_group",
+];
+
+/// And that of messages that failed.
+const UNKNOWN_TO_FAILED: &[&str] = &[
+    "user_agent",
+    "requester_ip_address",
+    "cost_breakdown",
+    "attempted_retries",
+    "max_retries",
+    "attempted_fallbacks",
+    "original_model_group",
+];
+
+/// And that of a call that was refused.
+const UNKNOWN_TO_REFUSED: &[&str] = &[
+    "cost_breakdown",
+    "attempted_retries",
+    "max_retries",
+    "attempted_fallbacks",
+    "original_model_group",
+    "used_client_oauth_token",
+];
+
+/// Without a traceback: there is none.
+fn error_information(failed: &Failed) -> Value {
+    json!({
+        "traceback": "", "error_code": failed.code, "error_class": failed.class, "llm_provider": failed.provider,
+        "error_message": failed.message, "normalized_error": failed.normalized, "error_budget_limit": null,
+        "error_budget_spend": null, "error_rate_limit_type": null, "error_budget_entity_id": null,
+        "error_budget_entity_type": null, "error_provider_request_id": failed.provider_request_id,
+        "error_rate_limit_category": failed.rate_limit,
+    })
 }
 
 fn usage_object(facts: &Facts) -> Map<String, Value> {
     let mut usage: Map<String, Value> = serde_json::from_str(&facts.usage).unwrap_or_default();
     let (prompt, completion) = match facts.shape {
         Shape::Stream => (PROMPT_DETAILS, COMPLETION_DETAILS),
+        Shape::StreamLeft => (&[][..], COMPLETION_DETAILS),
         _ => (OWN_PROMPT_DETAILS, OWN_COMPLETION_DETAILS),
     };
     for (name, members) in [("prompt_tokens_details", prompt), ("completion_tokens_details", completion)] {
@@ -139,7 +235,9 @@ fn messages_usage(record: &Record) -> Map<String, Value> {
     let own: Map<String, Value> = serde_json::from_str(&record.facts.usage).unwrap_or_default();
     let (read, written) = (record.cache_read_tokens, record.cache_creation_tokens);
     let text = record.prompt_tokens.saturating_sub(read).saturating_sub(written);
-    let stream = record.facts.shape == Shape::MessagesStream;
+    let shape = record.facts.shape;
+    let stream = shape.is_stream_of_messages();
+    let reasoning = record.reasoning_tokens.min(record.completion_tokens);
     let mut prompt = json!({
         "text_tokens": text, "audio_tokens": null, "image_tokens": null, "video_tokens": null, "cached_tokens": read,
         "cache_write_tokens": written, "cache_creation_tokens": written,
@@ -148,7 +246,7 @@ fn messages_usage(record: &Record) -> Map<String, Value> {
     {
         prompt.insert("cache_creation_token_details".into(), details.clone());
     }
-    let mut completion = json!({"text_tokens": record.completion_tokens, "reasoning_tokens": 0});
+    let mut completion = json!({"text_tokens": record.completion_tokens - reasoning, "reasoning_tokens": reasoning});
     if let (true, Some(completion)) = (stream, completion.as_object_mut()) {
         COMPLETION_DETAILS.iter().for_each(|member| _ = completion.entry(*member).or_insert(Value::Null));
     }
@@ -158,8 +256,9 @@ fn messages_usage(record: &Record) -> Map<String, Value> {
         "cache_read_input_tokens": read, "cache_creation_input_tokens": written,
     });
     let mut out = out.as_object_mut().map(std::mem::take).unwrap_or_default();
-    if stream {
-        out.insert("cost".into(), record.facts.cost.total.into());
+    if stream && shape != Shape::MessagesUnread {
+        let counted = matches!(shape, Shape::MessagesCounted | Shape::MessagesBroken);
+        out.insert("cost".into(), if counted { Value::Null } else { record.facts.cost.total.into() });
     } else {
         for name in ["speed", "iterations", "service_tier", "inference_geo"] {
             out.insert(name.into(), own.get(name).cloned().unwrap_or_default());

@@ -39,6 +39,8 @@ pub struct Record {
     pub total_tokens: u64,
     pub cache_read_tokens: u64,
     pub cache_creation_tokens: u64,
+    /// of the completion
+    pub reasoning_tokens: u64,
     pub started: SystemTime,
     pub ended: SystemTime,
     /// first token of a stream

@@ -38,6 +38,11 @@ impl Io {
         handle.spawn(task).await.map_err(|_| Stopped)
     }
 
+    /// Whether there is an io runtime already.
+    pub fn is_there(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
     /// Starts `task` in the io runtime without waiting. False: there is no io runtime yet, the task was dropped.
     pub fn start<F>(&self, task: F) -> bool
     where

@@ -110,6 +110,11 @@ fn is_too_long(text: &str) -> bool {
         || (has("maximum input length is") && has("tokens"))
 }
 
+/// The provider was waited for in vain.
+pub fn is_timeout(failure: &Failure) -> bool {
+    failure.message.contains("Connection timed out. Timeout passed=")
+}
+
 /// Whether LiteLLM would try once more without thinking blocks (`is_anthropic_invalid_thinking_block_error`, unless the
 /// caller asked for the error by `thinking.block_binding`).
 pub fn is_thinking_refused(status: u16, text: &str, wants_binding_error: bool) -> bool {

@@ -7,5 +7,6 @@ mod request;
 pub mod response;
 pub mod stream;
 mod thinking;
+pub mod transcript;
 
 pub use request::{Outgoing, outgoing};

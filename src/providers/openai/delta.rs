@@ -1,6 +1,9 @@
 //! `delta` of a streamed choice as LiteLLM's `Delta` (types/utils.py) reads and writes it. Pure.
 use super::{members, tool_calls, truthy};
-use crate::json::{Kind, Object, Raw, push_string};
+use crate::{
+    json::{Kind, Object, Raw, push_string},
+    spend::heard::{Heard, ToolCall},
+};
 
 /// What becomes of the delta's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,30 @@ impl<'a> Delta<'a> {
 
     fn has_media(&self) -> bool {
         self.some("audio").is_some() || self.some("images").is_some()
+    }
+
+    /// Notes what LiteLLM would count. `choice`: the choice's index.
+    pub(super) fn tell(&self, heard: &mut Heard, choice: u64) {
+        let text = |value: Option<Raw<'a>>| value.and_then(Raw::as_str);
+        if let Some(content) = text(self.some("content")) {
+            heard.say(&content);
+        }
+        if let Some(reasoning) = text(self.reasoning()) {
+            heard.think(&reasoning);
+        }
+        if let Some(function) = self.some("function_call").and_then(Raw::object) {
+            let name = text(function.some("name"));
+            heard.function(name.as_deref(), &tool_calls::arguments_text(function.some("arguments")));
+        }
+        let calls = self.some("tool_calls").and_then(Raw::array).unwrap_or_default();
+        for (at, call) in calls.into_iter().filter_map(Raw::object).enumerate() {
+            let member = |name: &str| text(call.some(name)).unwrap_or_default().into_owned();
+            let Some(function) = call.some("function").and_then(Raw::object) else { continue };
+            let index = call.some("index").and_then(Raw::as_u64).unwrap_or(at as u64);
+            let name = text(function.some("name")).unwrap_or_default().into_owned();
+            let arguments = tool_calls::arguments_text(function.some("arguments"));
+            heard.call((choice, index), ToolCall { id: member("id"), name, kind: member("type"), arguments });
+        }
     }
 
     /// LiteLLM's `is_chunk_non_empty`.

@@ -49,6 +49,8 @@ pub struct Told {
     pub message: String,
     pub kind: Option<String>,
     pub param: Option<String>,
+    /// `code` of the provider's body, where LiteLLM's exception has it
+    pub code: Option<String>,
     /// LiteLLM adds `x-litellm-timeout`
     pub shows_timeout: bool,
     /// only `{"error":{"message","type"}}`, no LiteLLM header at all
@@ -148,6 +150,12 @@ impl Fault {
                 .contains("could not finish the message because max_tokens or model output limit was reached")
     }
 
+    /// The provider was waited for in vain.
+    pub fn is_timeout(&self) -> bool {
+        self.answered == Answered::No && self.status == Some(408)
+            || self.status.is_none() && self.text == "Timeout on reading data from socket"
+    }
+
     /// What a client is told. `router`: the router's view where it still handles the call; `None` once a stream is
     /// being read, where neither its texts nor a type are added.
     pub fn tell(&self, router: Option<RouterView<'_>>) -> Told {
@@ -173,6 +181,7 @@ impl Fault {
             message,
             kind: Some(kind.unwrap_or_else(|| default_type(status).to_owned())),
             param: has_param.then(|| text("param")).flatten(),
+            code: has_param.then(|| text("code")).flatten().filter(|code| !code.is_empty()),
             shows_timeout: true,
             bare: false,
         };

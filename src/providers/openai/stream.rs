@@ -12,7 +12,10 @@ use super::{
     usage::{StreamUsage, Usage},
     write_without_nulls,
 };
-use crate::json::{Kind, Object, Raw, push_number, push_string};
+use crate::{
+    json::{Kind, Object, Raw, push_number, push_string},
+    spend::Heard,
+};
 
 /// LiteLLM `REPEATED_STREAMING_CHUNK_LIMIT`.
 const REPEATS: u32 = 100;
@@ -41,6 +44,24 @@ pub struct ChunkTransform {
     /// the provider's own name of the model
     provider_model: Option<String>,
     repeated: Repeated,
+    /// what was said, where somebody may have to count it
+    heard: Option<Heard>,
+}
+
+/// What is known of a stream when it ends, for its bill.
+#[derive(Debug)]
+pub struct Ended {
+    /// as the provider reported it
+    pub usage: Option<Usage<'static>>,
+    /// no chunk carried more than text
+    pub text_only: bool,
+    /// the provider's own name of the model
+    pub model: Option<String>,
+    pub service_tier: Option<String>,
+    pub id: Option<String>,
+    pub heard: Heard,
+    /// LiteLLM keeps no chunk of it: nothing was said
+    pub empty: bool,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +104,32 @@ impl ChunkTransform {
             service_tier: None,
             provider_model: None,
             repeated: Repeated::default(),
+            heard: None,
+        }
+    }
+
+    /// Keeps what is said from now on, for a bill.
+    pub fn listen(&mut self) {
+        self.heard = Some(Heard::default());
+    }
+
+    /// What the bill is made of; what was heard is given away.
+    pub fn ended(&mut self) -> Ended {
+        Ended {
+            usage: self.usage.reported().cloned(),
+            text_only: self.text_only,
+            model: self.provider_model.clone(),
+            service_tier: self.service_tier.clone(),
+            id: self.id(),
+            heard: self.heard.take().unwrap_or_default(),
+            empty: !self.stored_any,
+        }
+    }
+
+    /// Of the choices LiteLLM looks at: the first one of each chunk, all where one carries more than text.
+    fn hear(&mut self, index: Option<Raw<'_>>, delta: &Delta<'_>) {
+        if let Some(heard) = &mut self.heard {
+            delta.tell(heard, index.and_then(Raw::as_u64).unwrap_or(0));
         }
     }
 
@@ -141,6 +188,7 @@ impl ChunkTransform {
             self.emit_finish(chunk, first, &delta, usage.is_some(), out);
         } else if delta.is_special() {
             let role = if self.sent_first { delta::Role::Drop } else { delta::Role::Assistant };
+            self.hear(first.get("index"), &delta);
             if usage.is_none() || role == delta::Role::Assistant || delta.is_meaningful() {
                 self.write_head(out);
                 self.write_single(out, None, logprobs(first), |json| delta.write_special(json, role));
@@ -179,6 +227,9 @@ impl ChunkTransform {
         for (at, (choice, delta)) in all.enumerate() {
             if at > 0 {
                 out.push(b',');
+            }
+            if at == 0 || !self.text_only {
+                self.hear(choice.get("index"), delta);
             }
             meaningful |= delta.is_meaningful() || at > 0;
             out.extend_from_slice(b"{\"index\":");
@@ -232,6 +283,7 @@ impl ChunkTransform {
         self.sent_first = true;
         let logprobs = logprobs(first);
         if delta.has_calls() {
+            self.hear(first.get("index"), delta);
             self.write_head(out);
             self.write_single(out, None, logprobs, |json| delta.write(json, delta::Role::Keep, false));
         } else {

@@ -163,6 +163,37 @@ impl<'a> Usage<'a> {
         }
     }
 
+    /// Adds up a stream's usage (`calculate_usage`). `reasoning`: what was counted of it; only details that do not tell
+    /// it take it.
+    pub fn complete(&mut self, reasoning: Option<u64>) {
+        self.total = self.prompt.saturating_add(self.completion);
+        let Some(reasoning) = reasoning.map(|reasoning| reasoning.min(self.completion)) else { return };
+        let details = &mut self.completion_details;
+        if detail(details, "reasoning_tokens").is_none() {
+            set(details, "reasoning_tokens", reasoning.to_string());
+            if detail(details, "text_tokens").is_none() {
+                set(details, "text_tokens", (self.completion - reasoning).to_string());
+            }
+        }
+    }
+
+    /// The cache fields that LiteLLM gives a stream that broke off (`backfill_missing_cache_usage_fields`). True: there
+    /// were no details of the prompt.
+    pub fn backfill(&mut self) -> bool {
+        let bare = self.prompt_details.is_none();
+        let read = count(&self.prompt_details, "cached_tokens");
+        let written = count(&self.prompt_details, "cache_write_tokens");
+        for (name, tokens) in [("cache_read_input_tokens", read), ("cache_creation_input_tokens", written)] {
+            if !self.extra.iter().any(|(other, _)| other == name) {
+                self.extra.push((name.into(), tokens.to_string().into()));
+            }
+        }
+        if bare {
+            set(&mut self.prompt_details, "cached_tokens", "0");
+        }
+        bare
+    }
+
     fn into_owned(self) -> Usage<'static> {
         let own = |members: Members<'a>| -> Members<'static> {
             members.into_iter().map(|(k, v)| (Cow::Owned(k.into_owned()), Cow::Owned(v.into_owned()))).collect()
@@ -218,20 +249,16 @@ impl StreamUsage {
         }
     }
 
+    /// As far as the provider reported one.
+    pub fn reported(&self) -> Option<&Usage<'static>> {
+        self.seen.as_ref()
+    }
+
     /// The whole stream's usage. `text_only`: no chunk carried more than text; then LiteLLM knows there was no
     /// reasoning and says so. `None`: the provider reported none (LiteLLM then counts with a tokenizer).
     pub fn total(&self, text_only: bool) -> Option<Usage<'static>> {
         let mut usage = self.seen.clone()?;
-        usage.total = usage.prompt + usage.completion;
-        if text_only {
-            let details = &mut usage.completion_details;
-            if detail(details, "reasoning_tokens").is_none() {
-                set(details, "reasoning_tokens", "0");
-                if detail(details, "text_tokens").is_none() {
-                    set(details, "text_tokens", usage.completion.to_string());
-                }
-            }
-        }
+        usage.complete(text_only.then_some(0));
         Some(usage)
     }
 }

@@ -2,6 +2,7 @@
 //! once the first event for the client is there, so that a failure before it has a status of its own.
 use std::{
     borrow::Cow,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -10,6 +11,7 @@ use http::{StatusCode, header};
 use serde_json::json;
 
 use super::{
+    bill::{Bill, failed},
     execute::{Context, error_body, log},
     headers::{self, Clock},
     price,
@@ -17,7 +19,7 @@ use super::{
 use crate::{
     faults::fault,
     providers::openai::{error::Fault, python, stream::ChunkTransform},
-    routes::{CallLog, EventStream, Reply, ReplyBody, settle::Outcome},
+    routes::{CallLog, EventStream, Reply, ReplyBody, settle::Ending},
     upstream::{Body, Failed, Response, sse::Decoder},
 };
 
@@ -38,6 +40,8 @@ pub(super) struct ChatEvents {
     first: Option<Bytes>,
     provider_ms: f64,
     first_token: Option<SystemTime>,
+    /// the provider fell silent
+    timed_out: bool,
 }
 
 /// What one look at the stream gave.
@@ -61,8 +65,12 @@ impl ChatEvents {
             first: None,
             provider_ms: clock.provider_ms,
             first_token: None,
+            timed_out: false,
             context,
         };
+        if events.context.account.is_some() {
+            events.chunks.listen();
+        }
         match events.step().await {
             Step::Failed(given, fault) if given.is_empty() => {
                 list.push("content-type", "application/json");
@@ -137,6 +145,8 @@ impl ChatEvents {
 
     fn fail(&mut self, given: Vec<u8>, fault: Fault) -> Step {
         self.body = None;
+        self.timed_out = fault.is_timeout();
+        self.settle(Ending::Failed(Box::new(failed(&fault.tell(None)))));
         Step::Failed(given, fault)
     }
 
@@ -166,34 +176,31 @@ impl ChatEvents {
             price::cost(deployment, model.as_deref(), tier.as_deref(), &usage.tokens()).map(|cost| cost.total)
         };
         self.chunks.finish(std::time::SystemTime::now(), cost, &mut out);
-        self.settle();
+        self.settle(Ending::Whole);
         Step::Bytes(Bytes::from(out))
     }
 }
 
 impl ChatEvents {
-    /// Bills a stream that came to its end. Without a reported usage LiteLLM counts with a tokenizer: no record then.
-    fn settle(&mut self) {
+    /// Bills the stream as it ended.
+    fn settle(&mut self, ending: Ending) {
         let Some(account) = self.context.account.take() else { return };
-        let (usage, model, tier) = self.chunks.settled();
-        let (Some(usage), Some(id)) = (usage, self.chunks.id()) else { return };
-        let deployment = &self.context.admitted.deployment;
-        let tokens = usage.tokens();
-        let cost = price::cost(deployment, model, tier, &tokens).unwrap_or_default();
-        let mut text = Vec::with_capacity(256);
-        usage.write(&mut text, Some(cost.total));
-        account.settle(Outcome {
-            id,
-            api_base: deployment.api_base.clone().unwrap_or_default(),
-            counts: (usage.prompt, usage.completion, usage.total),
-            tokens,
-            usage: String::from_utf8(text).unwrap_or_default(),
-            cost,
-            uncached_input: price::uncached_input(deployment, model, tier, &tokens),
-            service_tier: tier.map(str::to_owned),
-            overhead_ms: None,
+        let bill = Bill {
+            said: self.chunks.ended(),
+            deployment: Arc::clone(&self.context.admitted.deployment),
+            request: self.context.call.body.clone(),
             first_token: self.first_token,
-        });
+            ending,
+            timed_out: self.timed_out,
+        };
+        account.settle_counted(bill.bytes(), move |meter| bill.outcome(meter));
+    }
+}
+
+impl Drop for ChatEvents {
+    /// The client left, or the edge stops.
+    fn drop(&mut self) {
+        self.settle(Ending::Left);
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Admitted,
+    bill::failed,
     events::ChatEvents,
     headers::{self, Clock, Priced},
     price,
@@ -23,9 +24,13 @@ use crate::{
     routes::{
         Call, CallLog, Reply, ReplyBody, litellm_headers,
         refused::over,
-        settle::{Account, Kind, Outcome},
+        settle::{Account, Ending, Failing, Kind, Outcome},
     },
-    spend::cost::python_float,
+    spend::{
+        Shape,
+        cost::python_float,
+        tokens::{Encoding, Prompt},
+    },
     upstream::{Failed, Request},
 };
 
@@ -63,7 +68,10 @@ pub(super) async fn execute(call: Call, mut admitted: Admitted) -> Reply {
     let stream = context.admitted.prepared.stream;
     let answer = match context.call.services.upstream.send(request).await {
         Ok(answer) => answer,
-        Err(failed) => return failed_reply(&context, &no_answer(&context, failed, sent, stream), None),
+        Err(failed) => {
+            let fault = no_answer(&context, failed, sent, stream);
+            return failed_reply(&mut context, &fault, None);
+        }
     };
     let provider_ms = sent.elapsed().as_secs_f64() * 1e3;
     let status = answer.status;
@@ -76,15 +84,18 @@ pub(super) async fn execute(call: Call, mut admitted: Admitted) -> Reply {
     let clock = Clock { started: context.call.started, provider_ms: sent.elapsed().as_secs_f64() * 1e3 };
     let body = match collected {
         Ok(body) => body,
-        Err(failed) => return failed_reply(&context, &no_answer(&context, failed, sent, stream), None),
+        Err(failed) => {
+            let fault = no_answer(&context, failed, sent, stream);
+            return failed_reply(&mut context, &fault, None);
+        }
     };
     if !status.is_success() {
         let fault = Fault::status(status.as_u16(), &body);
         if fault.is_output_limit() && !stream {
-            let body = output_limit(&context);
+            let body = output_limit(&context).await;
             return whole(&mut context, &body, &headers, &clock);
         }
-        return failed_reply(&context, &fault, Some(&headers));
+        return failed_reply(&mut context, &fault, Some(&headers));
     }
     whole(&mut context, &body, &headers, &clock)
 }
@@ -100,25 +111,34 @@ fn no_answer(context: &Context, failed: Failed, sent: Instant, stream: bool) -> 
     }
 }
 
-/// LiteLLM answers a completion that ran out of its budget with an empty one.
-fn output_limit(context: &Context) -> Bytes {
+/// LiteLLM answers a completion that ran out of its budget with an empty one, and counts its prompt.
+async fn output_limit(context: &Context) -> Bytes {
     let message = json!({"role": "assistant", "content": ""});
-    let body = json!({
-        "model": context.admitted.deployment.model,
-        "choices": [{"index": 0, "finish_reason": "length", "message": message}],
+    let model = &context.admitted.deployment.model;
+    let mut body = json!({
+        "model": model, "choices": [{"index": 0, "finish_reason": "length", "message": message}],
     });
+    if let Some(encoding) = Encoding::of(model) {
+        let request = context.call.body.clone();
+        let count = move |meter| Prompt::of_request(meter, encoding, &request);
+        let counting = &context.call.services.control.counting;
+        let prompt = counting.answer(context.call.body.len(), count).await.unwrap_or(0);
+        let usage = json!({"completion_tokens": 0, "prompt_tokens": prompt, "total_tokens": prompt});
+        body.as_object_mut().map(|body| body.insert("usage".into(), usage));
+    }
     Bytes::from(body.to_string())
 }
 
 fn whole(context: &mut Context, body: &[u8], headers: &HeaderMap, clock: &Clock) -> Reply {
-    let account = context.account.take();
-    let context = &*context;
     let admitted = &context.admitted;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let done = match response::transform(body, content_type, admitted.requested.as_deref(), context.call.now) {
         Ok(done) => done,
         Err(fault) => return failed_reply(context, &fault, None),
     };
+    let account = context.account.take();
+    let context = &*context;
+    let admitted = &context.admitted;
     let cost = price::cost(&admitted.deployment, done.model.as_deref(), done.service_tier.as_deref(), &done.usage);
     let priced = Priced { cost: cost.as_ref(), usage: &done.usage };
     let mut list = headers::success(admitted, &context.call_id, headers, Some(&priced), clock);
@@ -134,6 +154,8 @@ fn whole(context: &mut Context, body: &[u8], headers: &HeaderMap, clock: &Clock)
     if let Some(account) = account {
         let (model, tier) = (done.model.as_deref(), done.service_tier.as_deref());
         account.settle(Outcome {
+            ending: Ending::Whole,
+            shape: None,
             api_base: json_base(admitted),
             uncached_input: price::uncached_input(&admitted.deployment, model, tier, &done.usage),
             id: done.id,
@@ -165,11 +187,24 @@ pub(super) fn log(admitted: &Admitted) -> CallLog {
 }
 
 /// An error while the router still had the call. `provider`: the headers of an answer with an error status.
-fn failed_reply(context: &Context, fault: &Fault, provider: Option<&HeaderMap>) -> Reply {
+fn failed_reply(context: &mut Context, fault: &Fault, provider: Option<&HeaderMap>) -> Reply {
+    let account = context.account.take();
     let admitted = &context.admitted;
     let deployment_timeout = admitted.deployment.timeout.map(|timeout| python_float(timeout.as_secs_f64()));
     let told = fault
         .tell(Some(RouterView { model_group: &admitted.group, deployment_timeout: deployment_timeout.as_deref() }));
+    if let Some(account) = account {
+        let mut failed = failed(&told);
+        failed.provider_request_id = provider.and_then(|headers| litellm_headers::provider_request_id(headers));
+        account.fail(Failing {
+            failed,
+            shape: Shape::Failed,
+            timed_out: fault.is_timeout(),
+            request: context.call.body.clone(),
+            deployment: admitted.deployment.clone(),
+            api_base: admitted.deployment.api_base.clone().unwrap_or_default(),
+        });
+    }
     let shown = told.shows_timeout.then_some(admitted.timeout.shown.as_str());
     let provider = provider.filter(|_| fault.answered == Answered::Status);
     let headers = match told.bare {

@@ -1,5 +1,5 @@
 //! One admitted call: send, read, answer.
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
@@ -10,6 +10,7 @@ use super::{
     relay::{First, Relay},
 };
 use crate::{
+    config::Deployment,
     error::{Dialect, Failure},
     faults::fault,
     limits::Reservation,
@@ -18,11 +19,11 @@ use crate::{
         response::{self, Answer, Unreadable},
     },
     routes::{
-        Call, CallLog, Reply, ReplyBody,
+        Call, CallLog, Reply, ReplyBody, litellm_headers,
         refused::over,
-        settle::{Account, Kind, Outcome},
+        settle::{Account, Ending, Failing, Kind, Outcome},
     },
-    spend::{self, Cost, Usage},
+    spend::{self, Cost, Shape, Usage},
     upstream::{self, Failed, Request, Response},
 };
 
@@ -47,11 +48,11 @@ pub(super) async fn execute(call: Call, mut admitted: Admitted) -> Reply {
     let first = send(&call, &admitted, admitted.outgoing.body.clone()).await;
     let answer = match again_without_thinking(&call, &admitted, first).await {
         Ok(answer) => answer,
-        Err(failure) => return refuse(&call, &admitted, failure, &sent),
+        Err(failure) => return refuse(&call, &mut admitted, failure, &sent),
     };
     let clock = Clock { started: call.started, provider_ms: millis(&sent) };
     if admitted.outgoing.stream {
-        return stream(admitted, answer, clock).await;
+        return stream(&call, admitted, answer, clock).await;
     }
     let framing = Framing::of(&answer.headers);
     let mut incoming = answer.body;
@@ -59,7 +60,7 @@ pub(super) async fn execute(call: Call, mut admitted: Admitted) -> Reply {
         Ok(body) => body,
         Err(failed) => {
             let failure = broken(&admitted, &failed, &framing.cut(incoming.received()), &sent);
-            return refuse(&call, &admitted, failure, &sent);
+            return refuse(&call, &mut admitted, failure, &sent);
         }
     };
     json(&call, &mut admitted, &body, &sent)
@@ -114,6 +115,10 @@ async fn judge(admitted: &Admitted, answer: Result<Response, Failed>) -> Result<
         return Ok(Ok(answer));
     }
     let status = answer.status.as_u16();
+    if let Some(id) = litellm_headers::provider_request_id(&answer.headers) {
+        // of two attempts the first
+        let _ = admitted.provider_request_id.set(id);
+    }
     let framing = Framing::of(&answer.headers);
     let mut incoming = answer.body;
     match incoming.read(MOST_BODY).await {
@@ -185,8 +190,6 @@ fn broken(admitted: &Admitted, failed: &Failed, cut: &str, since: &Instant) -> F
 }
 
 fn json(call: &Call, admitted: &mut Admitted, body: &[u8], sent: &Instant) -> Reply {
-    let account = admitted.account.take();
-    let admitted = &*admitted;
     let answer = match response::answer(body, &admitted.group) {
         Ok(answer) => answer,
         Err(Unreadable::NotJson) => {
@@ -195,6 +198,8 @@ fn json(call: &Call, admitted: &mut Admitted, body: &[u8], sent: &Instant) -> Re
         }
         Err(Unreadable::NotAnObject(kind)) => return refuse(call, admitted, error::not_an_object(kind), sent),
     };
+    let account = admitted.account.take();
+    let admitted = &*admitted;
     let cost = answer.usage.as_ref().map(|usage| priced(admitted, &answer, usage));
     let clock = Clock { started: call.started, provider_ms: millis(sent) };
     let log = log(admitted, answer.usage.as_ref(), cost.as_ref(), clock.provider_ms);
@@ -202,6 +207,8 @@ fn json(call: &Call, admitted: &mut Admitted, body: &[u8], sent: &Instant) -> Re
     if let (Some(account), Some(usage), Some(id)) = (account, answer.usage, answer.id.clone()) {
         let plain = Usage { cache_read: 0, cache_creation: 0, cache_creation_1h: 0, ..usage };
         account.settle(Outcome {
+            ending: Ending::Whole,
+            shape: None,
             id,
             api_base: admitted.outgoing.uri.to_string(),
             counts: (usage.prompt, usage.completion, usage.prompt + usage.completion),
@@ -243,8 +250,8 @@ fn priced(admitted: &Admitted, answer: &Answer, usage: &Usage) -> Cost {
 }
 
 /// US dollars; a model without a price costs nothing.
-pub(super) fn price(admitted: &Admitted, usage: &Usage) -> Cost {
-    admitted.deployment.pricing.as_ref().map(|pricing| spend::cost(pricing, usage)).unwrap_or_default()
+pub(super) fn price(deployment: &Deployment, usage: &Usage) -> Cost {
+    deployment.pricing.as_ref().map(|pricing| spend::cost(pricing, usage)).unwrap_or_default()
 }
 
 pub(super) fn log(admitted: &Admitted, usage: Option<&Usage>, cost: Option<&Cost>, provider_ms: f64) -> CallLog {
@@ -259,12 +266,12 @@ pub(super) fn log(admitted: &Admitted, usage: Option<&Usage>, cost: Option<&Cost
     }
 }
 
-async fn stream(admitted: Admitted, answer: upstream::Response, clock: Clock) -> Reply {
+async fn stream(call: &Call, admitted: Admitted, answer: upstream::Response, clock: Clock) -> Reply {
     let Admitted { call_id, deployment, group, key, .. } = &admitted;
     let mut headers = headers::stream(call_id, deployment, group, &answer.headers, &clock, key);
     let provider_ms = clock.provider_ms;
     let mut relay = Relay::new(admitted, answer, provider_ms);
-    match relay.first().await {
+    match relay.first(&call.body).await {
         First::Stream => {
             headers::push_event_stream(&mut headers);
             let log = relay.known();
@@ -282,7 +289,21 @@ async fn stream(admitted: Admitted, answer: upstream::Response, clock: Clock) ->
     }
 }
 
-fn refuse(call: &Call, admitted: &Admitted, mut failure: Failure, sent: &Instant) -> Reply {
+fn refuse(call: &Call, admitted: &mut Admitted, mut failure: Failure, sent: &Instant) -> Reply {
+    if let Some(account) = admitted.account.take() {
+        let status = failure.status.as_u16();
+        let mut failed = spend::Failed::litellm("anthropic", status, &failure.message);
+        failed.provider_request_id = admitted.provider_request_id.get().cloned();
+        account.fail(Failing {
+            failed,
+            shape: Shape::MessagesFailed,
+            timed_out: error::is_timeout(&failure),
+            request: call.body.clone(),
+            deployment: Arc::clone(&admitted.deployment),
+            api_base: admitted.outgoing.uri.to_string(),
+        });
+    }
+    let admitted = &*admitted;
     let headers = headers::error(admitted);
     if call.snapshot.settings.call_id_in_error_body {
         let id = headers.get("x-litellm-call-id").map(str::to_owned);

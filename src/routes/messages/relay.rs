@@ -2,6 +2,7 @@
 //! provider breaks off. Dropping it aborts the provider's answer.
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     Admitted,
+    bill::{self, Bill},
     execute::{Framing, log, price},
 };
 use crate::{
@@ -18,9 +20,13 @@ use crate::{
     providers::anthropic::{
         error,
         stream::{PING, Restamper, Tail, UsageNote, first_chunk_error},
+        transcript::Transcript,
     },
-    routes::{CallLog, EventStream, settle::Outcome},
-    spend::Usage,
+    routes::{
+        CallLog, EventStream,
+        settle::{Ending, Failing},
+    },
+    spend::Shape,
     upstream::{Body, Failed, Response},
 };
 
@@ -42,6 +48,8 @@ pub(super) struct Relay {
     framing: Framing,
     restamper: Restamper,
     usage: UsageNote,
+    /// for a bill
+    transcript: Transcript,
     tail: Tail,
     /// ready for the caller, in order
     ready: VecDeque<Bytes>,
@@ -68,6 +76,7 @@ impl Relay {
             body: answer.body,
             restamper,
             usage: UsageNote::default(),
+            transcript: Transcript::default(),
             tail: Tail::default(),
             ready: VecDeque::new(),
             ended: false,
@@ -78,11 +87,22 @@ impl Relay {
     }
 
     /// Waits for the first chunk (or the first ping).
-    pub(super) async fn first(&mut self) -> First {
+    pub(super) async fn first(&mut self, request: &Bytes) -> First {
         match self.piece().await {
             Piece::Failed(failed) => {
                 self.ended = true;
-                return First::Failed(error::stream_broken(&self.broken(&failed)));
+                let text = self.broken(&failed);
+                if let Some(account) = self.admitted.account.take() {
+                    account.fail(Failing {
+                        failed: bill::broken(&failed, &text),
+                        shape: Shape::MessagesUnbegun,
+                        timed_out: false,
+                        request: request.clone(),
+                        deployment: Arc::clone(&self.admitted.deployment),
+                        api_base: String::new(),
+                    });
+                }
+                return First::Failed(error::stream_broken(&text));
             }
             Piece::Bytes(bytes) => {
                 let out = self.take(bytes);
@@ -102,7 +122,7 @@ impl Relay {
     /// What is known of the call so far.
     pub(super) fn known(&self) -> CallLog {
         let usage = &self.usage.usage;
-        log(&self.admitted, Some(usage), Some(&price(&self.admitted, usage)), self.provider_ms)
+        log(&self.admitted, Some(usage), Some(&price(&self.admitted.deployment, usage)), self.provider_ms)
     }
 
     async fn piece(&mut self) -> Piece {
@@ -128,6 +148,9 @@ impl Relay {
     fn take(&mut self, bytes: Bytes) -> Bytes {
         self.first_token.get_or_insert_with(SystemTime::now);
         self.usage.push(&bytes);
+        if self.admitted.account.is_some() {
+            self.transcript.push(&bytes);
+        }
         self.restamper.push(bytes)
     }
 
@@ -142,42 +165,32 @@ impl Relay {
         self.ended = true;
         let rest = self.restamper.finish();
         self.give(rest);
-        self.settle();
+        self.settle(Ending::Whole);
     }
 
-    /// Bills a stream that came to its end, by what it told.
-    fn settle(&mut self) {
+    /// Bills the stream as it ended.
+    fn settle(&mut self, ending: Ending) {
         let Some(account) = self.admitted.account.take() else { return };
         let Some(id) = self.usage.id.clone() else { return };
-        let tokens = self.usage.usage;
-        let cost = price(&self.admitted, &tokens);
-        let plain = Usage { cache_read: 0, cache_creation: 0, cache_creation_1h: 0, ..tokens };
-        let written = tokens.cache_creation.saturating_sub(tokens.cache_creation_1h);
-        let usage = match self.usage.has_cache_details {
-            false => String::new(),
-            true => format!(
-                r#"{{"cache_creation":{{"ephemeral_1h_input_tokens":{},"ephemeral_5m_input_tokens":{written}}}}}"#,
-                tokens.cache_creation_1h
-            ),
-        };
-        account.settle(Outcome {
+        let bill = Bill {
             id,
+            deployment: Arc::clone(&self.admitted.deployment),
             api_base: self.admitted.outgoing.uri.to_string(),
-            counts: (tokens.prompt, tokens.completion, tokens.prompt + tokens.completion),
-            tokens,
-            usage,
-            cost,
-            uncached_input: price(&self.admitted, &plain).input,
-            service_tier: None,
-            overhead_ms: None,
+            tokens: self.usage.usage,
+            has_cache_details: self.usage.has_cache_details,
+            transcript: std::mem::take(&mut self.transcript),
             first_token: self.first_token,
-        });
+            ending,
+        };
+        account.settle_counted(bill.bytes(), move |meter| Some(bill.outcome(meter)));
     }
 
     /// The event a broken stream ends with (`AnthropicErrorSseFrame`).
     fn break_off(&mut self, failed: &Failed) {
         self.ended = true;
-        let body = error::stream_broken(&self.broken(failed)).body(Dialect::Anthropic);
+        let text = self.broken(failed);
+        self.settle(Ending::Failed(Box::new(bill::broken(failed, &text))));
+        let body = error::stream_broken(&text).body(Dialect::Anthropic);
         let mut frame = self.tail.seal();
         frame.extend_from_slice(b"event: error\ndata: ");
         frame.extend_from_slice(&body);
@@ -190,6 +203,13 @@ impl Relay {
             Failed::Timeout(_) => "Timeout on reading data from socket".into(),
             _ => self.framing.cut(self.body.received()),
         }
+    }
+}
+
+impl Drop for Relay {
+    /// The client left, or the edge stops.
+    fn drop(&mut self) {
+        self.settle(Ending::Left);
     }
 }
 
