@@ -357,7 +357,7 @@ fn member_models(subject: &Subject<'_>) -> Result<(), Stop> {
 fn user_models(subject: &Subject<'_>) -> Result<(), Stop> {
     let (Some(user), None) = (&subject.identity.user, &subject.identity.team) else { return Ok(()) };
     if user.models.iter().any(|name| name == access::NO_DEFAULT_MODELS) {
-        return Err(subject.denied("key"));
+        return Err(Refusal { late: true, ..Refusal::model_denied("key", &subject.model) }.into());
     }
     match subject.may(&user.models, subject.aliases(false), None)? {
         true => Ok(()),

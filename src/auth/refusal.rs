@@ -16,13 +16,15 @@ pub struct Refusal {
     pub detail: bool,
     /// LiteLLM writes a row of the failed call
     pub recorded: bool,
+    /// by the checks that LiteLLM makes last, whatever its type says
+    pub late: bool,
 }
 
 impl Refusal {
     fn new(status: StatusCode, kind: &str, param: Option<&str>, message: String) -> Self {
         let failure =
             Failure { kind: Some(kind.to_owned()), param: param.map(str::to_owned), ..Failure::new(status, message) };
-        Self { failure, detail: false, recorded: true }
+        Self { failure, detail: false, recorded: true, late: false }
     }
 
     /// Any plain exception in LiteLLM's authentication.
@@ -91,7 +93,7 @@ impl Refusal {
             "Virtual key is not allowed to call this route. Only allowed to call routes: {allowed}. Tried to call \
              route: {route}"
         );
-        Self { failure: Failure::new(StatusCode::FORBIDDEN, message), detail: true, recorded: false }
+        Self { failure: Failure::new(StatusCode::FORBIDDEN, message), detail: true, recorded: false, late: false }
     }
 
     /// Python's text of the exception's dict is the message.

@@ -83,6 +83,6 @@ const PROVIDER_REQUEST_ID: &[&str] = &[
 
 /// The provider's own id of a request (constants.py `PROVIDER_REQUEST_ID_HEADERS`).
 pub(super) fn provider_request_id(headers: &http::HeaderMap) -> Option<String> {
-    let named = |name: &&str| headers.get(*name)?.to_str().ok().filter(|id| !id.is_empty()).map(str::to_owned);
-    PROVIDER_REQUEST_ID.iter().find_map(|name| named(name))
+    let named = |name: &&'static str| headers.get(*name)?.to_str().ok().filter(|id| !id.is_empty()).map(str::to_owned);
+    PROVIDER_REQUEST_ID.iter().find_map(named)
 }

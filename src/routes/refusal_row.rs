@@ -28,6 +28,10 @@ const TYPES: &[(&str, &str)] = &[
     ("project_model_access_denied", "403_MODEL_ACCESS_DENIED"),
 ];
 
+/// Refusals of the checks that LiteLLM makes last: of messages it no longer knows the agent then.
+const LATE: &[&str] = &["team_model_access_denied", "user_model_access_denied", "project_model_access_denied"];
+const LATE_TEXTS: &[&str] = &["Authentication Error, Team=", "Authentication Error, Project="];
+
 /// Writes it, if it is known.
 pub(super) fn write(call: &Call, refusal: &Refusal) {
     if let Some(record) = record(call, refusal) {
@@ -59,6 +63,10 @@ fn record(call: &Call, refusal: &Refusal) -> Option<Record> {
         Caller::Stranger => Payer::default(),
         caller => settle::payer(caller, None)?,
     };
+    let late = refusal.late
+        || refusal.failure.kind.as_deref().is_some_and(|kind| LATE.contains(&kind))
+        || LATE_TEXTS.iter().any(|text| refusal.failure.message.starts_with(text));
+    let knows_client = !(late && *call_type == "anthropic_messages");
     let call_id = super::litellm_headers::call_id(call.head.header("x-litellm-call-id"));
     let text =
         |of: fn(&crate::config::Deployment) -> String| deployment.as_ref().map(|(d, _)| of(d)).unwrap_or_default();
@@ -84,12 +92,12 @@ fn record(call: &Call, refusal: &Refusal) -> Option<Record> {
         api_base: String::new(),
         cache_hit: "False",
         tags: Vec::new(),
-        requester_ip: call.head.client.map(|ip| ip.to_string()),
+        requester_ip: call.head.client.filter(|_| knows_client).map(|ip| ip.to_string()),
         session_id: uuid::Uuid::new_v4().to_string(),
         succeeded: false,
         caching_savings: 0.0,
         facts: Facts {
-            user_agent: call.head.header("user-agent").map(str::to_owned),
+            user_agent: call.head.header("user-agent").filter(|_| knows_client).map(str::to_owned),
             usage: String::new(),
             shape: Shape::Refused,
             cost: Cost::default(),
@@ -109,7 +117,11 @@ fn failed(refusal: &Refusal) -> Option<Failed> {
     let failure = &refusal.failure;
     let (kind, message) = (failure.kind.as_deref()?, failure.message.as_str());
     if let Some((_, word)) = TYPES.iter().find(|(name, _)| *name == kind) {
-        let class = if kind == "token_not_found_in_db" { "KeyNotFoundError" } else { "ProxyException" };
+        let class = match kind {
+            "token_not_found_in_db" => "KeyNotFoundError",
+            _ if word.ends_with("MODEL_ACCESS_DENIED") => "ModelAccessDeniedProxyException",
+            _ => "ProxyException",
+        };
         return Some(Failed { normalized: word, ..Failed::new(class, failure.status.as_str(), "", message) });
     }
     // a plain exception of Python's

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    metadata::metadata,
+    metadata::{Shape, metadata},
     record::{Record, timestamp},
 };
 
@@ -229,8 +229,11 @@ impl Counters {
         }
         self.prompt_tokens += record.prompt_tokens;
         self.completion_tokens += record.completion_tokens;
-        self.cache_read += record.cache_read_tokens;
-        self.cache_creation += record.cache_creation_tokens;
+        // LiteLLM reads these out of the row's usage, which that of a broken stream of messages lacks
+        if record.facts.shape != Shape::MessagesBroken {
+            self.cache_read += record.cache_read_tokens;
+            self.cache_creation += record.cache_creation_tokens;
+        }
         self.spend += record.spend;
         self.caching_savings += record.caching_savings;
         if record.succeeded {

@@ -165,6 +165,9 @@ pub fn metadata(record: &Record) -> Value {
         _ => &[],
     };
     unknown.iter().for_each(|key| _ = out.insert((*key).to_owned(), Value::Null));
+    if facts.shape == Shape::Refused && payer.api_key.is_empty() {
+        out.insert("user_api_key".into(), Value::Null);
+    }
     Value::Object(out)
 }
 

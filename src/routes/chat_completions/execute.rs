@@ -195,7 +195,7 @@ fn failed_reply(context: &mut Context, fault: &Fault, provider: Option<&HeaderMa
         .tell(Some(RouterView { model_group: &admitted.group, deployment_timeout: deployment_timeout.as_deref() }));
     if let Some(account) = account {
         let mut failed = failed(&told);
-        failed.provider_request_id = provider.and_then(|headers| litellm_headers::provider_request_id(headers));
+        failed.provider_request_id = provider.and_then(litellm_headers::provider_request_id);
         account.fail(Failing {
             failed,
             shape: Shape::Failed,

@@ -204,6 +204,8 @@ fn json(call: &Call, admitted: &mut Admitted, body: &[u8], sent: &Instant) -> Re
     let clock = Clock { started: call.started, provider_ms: millis(sent) };
     let log = log(admitted, answer.usage.as_ref(), cost.as_ref(), clock.provider_ms);
     let headers = headers::json(admitted, cost.as_ref(), &clock);
+    // of an answer that says nothing of its usage LiteLLM writes nothing
+    let account = account.filter(|_| !answer.usage_text.is_empty());
     if let (Some(account), Some(usage), Some(id)) = (account, answer.usage, answer.id.clone()) {
         let plain = Usage { cache_read: 0, cache_creation: 0, cache_creation_1h: 0, ..usage };
         account.settle(Outcome {

@@ -76,7 +76,7 @@ impl Prompt {
     fn message(&self, message: Raw<'_>) -> Result<u64, Refused> {
         let mut count = EACH_MESSAGE;
         for (name, value) in message.object().ok_or(Refused)?.iter() {
-            count += match (&*name, value.kind()) {
+            count += match (name, value.kind()) {
                 (_, Kind::Null) => 0,
                 ("tool_calls", _) => self.calls(value)?,
                 ("function_call", _) => self.arguments(&value.object().ok_or(Refused)?)?,
