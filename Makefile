@@ -14,6 +14,7 @@ STATE = $(or $(TMPDIR),/tmp)/litellm-rust-state-$(shell pwd | cksum | cut -d' ' 
 DEBUG = "$(CARGO_TARGET_DIR)/debug/litellm-rust"
 suite = status=0; $(DEBUG) parity run --keep --state "$(STATE)" $(1) || status=$$?; \
   if [ $$status = 0 ]; then python3 parity-tests/tools/generated.py --binary $(DEBUG) --state "$(STATE)" $(2) || status=$$?; fi; \
+  if [ $$status = 0 ] && [ -n "$(3)" ]; then python3 parity-tests/tools/$(3) --binary $(DEBUG) --state "$(STATE)" || status=$$?; fi; \
   $(DEBUG) parity down --state "$(STATE)"; exit $$status
 
 .PHONY: help openapi build demo test lint unit parity mutants evidence bench bench-docs tools reference clients clean browser
@@ -64,7 +65,7 @@ unit: tools browser reference
 
 parity: tools reference clients
 	cargo build --locked
-	@$(call suite,--out "$(CACHE)/parity",--targets 150 --openapi 400)
+	@$(call suite,--out "$(CACHE)/parity",--targets 150 --openapi 400,limits_together.py)
 	"$(REFERENCE_VENV)/bin/python" parity-tests/tools/golden_paths.py --check --router 4000
 	@for route in $$("$(CARGO_TARGET_DIR)/debug/litellm-rust" routes status --json --routes routes.toml \
 	  | python3 -c 'import json,sys; print(*[r["id"] for r in json.load(sys.stdin)["routes"] if r["mode"] != "python"])'); do \

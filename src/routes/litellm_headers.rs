@@ -27,22 +27,6 @@ pub fn call_id(client: Option<&str>) -> String {
     }
 }
 
-const PROVIDER_REQUEST_ID: &[&str] = &[
-    "x-amzn-requestid",
-    "x-request-id",
-    "request-id",
-    "x-ms-request-id",
-    "apim-request-id",
-    "x-goog-request-id",
-    "cf-ray",
-];
-
-/// The provider's own id of a request (constants.py `PROVIDER_REQUEST_ID_HEADERS`).
-pub(super) fn provider_request_id(headers: &http::HeaderMap) -> Option<String> {
-    let named = |name: &&str| headers.get(*name)?.to_str().ok().filter(|id| !id.is_empty()).map(str::to_owned);
-    PROVIDER_REQUEST_ID.iter().find_map(named)
-}
-
 /// What a caller is told of its key: `x-litellm-key-*`, and `x-ratelimit-*` of what limits it.
 #[derive(Debug, Clone, Default)]
 pub struct KeyHeaders {
@@ -85,4 +69,20 @@ impl KeyHeaders {
     pub fn push_rates(&self, headers: &mut HeaderList) {
         self.rates.iter().for_each(|(name, value)| headers.push_made("", name, value));
     }
+}
+
+const PROVIDER_REQUEST_ID: &[&str] = &[
+    "x-amzn-requestid",
+    "x-request-id",
+    "request-id",
+    "x-ms-request-id",
+    "apim-request-id",
+    "x-goog-request-id",
+    "cf-ray",
+];
+
+/// The provider's own id of a request (constants.py `PROVIDER_REQUEST_ID_HEADERS`).
+pub(super) fn provider_request_id(headers: &http::HeaderMap) -> Option<String> {
+    let named = |name: &&'static str| headers.get(*name)?.to_str().ok().filter(|id| !id.is_empty()).map(str::to_owned);
+    PROVIDER_REQUEST_ID.iter().find_map(named)
 }

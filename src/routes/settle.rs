@@ -149,7 +149,11 @@ impl Account {
 
     /// Settles a call that failed before its answer began. LiteLLM notes what was sent, and bills it where the provider
     /// may have read it: after a timeout (proxy/utils.py `_failure_usage_to_lift`).
-    pub(super) fn fail(self, failing: Failing) {
+    pub(super) fn fail(mut self, failing: Failing) {
+        // nothing was said: what was taken is given back before anything is counted
+        if let Some(counted) = self.counted.take() {
+            counted.settle(limits::Outcome::Failed { tokens: 0 });
+        }
         self.settle_counted(failing.request.len(), move |meter| failing.outcome(meter));
     }
 
@@ -160,7 +164,8 @@ impl Account {
             let tokens = outcome.counts.2.saturating_sub(outcome.tokens.cache_read);
             let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
             counted.settle(match outcome.ending {
-                Ending::Failed(_) => limits::Outcome::Failed { tokens },
+                // what nothing was said to is given back whole (`_recovered_partial_usage_tokens`)
+                Ending::Failed(_) => limits::Outcome::Failed { tokens: if outcome.counts.1 > 0 { tokens } else { 0 } },
                 Ending::Whole | Ending::Left => limits::Outcome::Answered { tokens, cost: outcome.cost.total },
             });
         }

@@ -73,7 +73,6 @@ pub(super) fn stream(
     push(&mut list, "x-litellm-callback-duration-ms", "0.0");
     push_provider(&mut list, provider);
     push_router(&mut list, group);
-    key.push_rates(&mut list);
     list
 }
 
