@@ -58,7 +58,9 @@ mod tests {
 
     #[test]
     fn what_changes_keys_is_known_by_its_path() {
-        for path in ["/key/delete", "/team/block", "/litellm/v2/user/update", "/key/sk-1/regenerate", "/scim/v2/Users/u"] {
+        for path in
+            ["/key/delete", "/team/block", "/litellm/v2/user/update", "/key/sk-1/regenerate", "/scim/v2/Users/u"]
+        {
             assert!(may_change(&Method::POST, path), "{path}");
             assert!(!may_change(&Method::GET, path), "{path}");
         }

@@ -233,7 +233,8 @@ impl Redis {
         if let Some(open) = &*open {
             return Ok(open.clone());
         }
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(WAIT));
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(WAIT));
         let client = Client::open(self.shared.target.url.expose())?;
         let new = client.get_multiplexed_async_connection_with_config(&config).await?;
         *open = Some(new.clone());

@@ -52,13 +52,29 @@ fn no_secret_is_in_anything_that_is_said() {
     }
     let odd = [
         with_key(&format!("authorization: Bearer {KEY}"), "/v1/chat/completions", r#"{"model":"canary-prompt"#),
-        with_key(&format!("authorization: Bearer {KEY}"), "/v1/chat/completions", r#"{"model":"none","messages":[{"role":"user","content":"canary-prompt"}]}"#),
-        with_key(&format!("authorization: Bearer {KEY}"), "/v1/messages", r#"{"model":"c","max_tokens":5,"messages":[{"role":"user","content":"canary-prompt"}]}"#),
-        with_key(&format!("authorization: Bearer {KEY}"), "/v1/chat/completions?key=sk-canary-virtual-key-aaaaaaaa", CHAT),
+        with_key(
+            &format!("authorization: Bearer {KEY}"),
+            "/v1/chat/completions",
+            r#"{"model":"none","messages":[{"role":"user","content":"canary-prompt"}]}"#,
+        ),
+        with_key(
+            &format!("authorization: Bearer {KEY}"),
+            "/v1/messages",
+            r#"{"model":"c","max_tokens":5,"messages":[{"role":"user","content":"canary-prompt"}]}"#,
+        ),
+        with_key(
+            &format!("authorization: Bearer {KEY}"),
+            "/v1/chat/completions?key=sk-canary-virtual-key-aaaaaaaa",
+            CHAT,
+        ),
         with_key(&format!("authorization: {KEY}"), "/v1/chat/completions", CHAT),
         format!("GET /v1/models HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer {KEY}\r\n\r\n").into_bytes(),
-        format!("GET /v1/models HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer {KEY}\r\nbad header {KEY}\r\n\r\n").into_bytes(),
-        format!("POST /edge/switch HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer {WRONG}\r\ncontent-length: 0\r\n\r\n").into_bytes(),
+        format!("GET /v1/models HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer {KEY}\r\nbad header {KEY}\r\n\r\n")
+            .into_bytes(),
+        format!(
+            "POST /edge/switch HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer {WRONG}\r\ncontent-length: 0\r\n\r\n"
+        )
+        .into_bytes(),
     ];
     for request in odd {
         let answer = ask(port, request);
@@ -120,7 +136,16 @@ fn no_secret_is_in_anything_that_is_said() {
 
 /// Every page of the edge.
 fn pages(stack: &Stack, said: &mut Said) {
-    for path in ["/edge/status", "/edge/routes", "/edge/metrics", "/metrics", "/edge/ready", "/edge/live", "/edge", "/health/readiness"] {
+    for path in [
+        "/edge/status",
+        "/edge/routes",
+        "/edge/metrics",
+        "/metrics",
+        "/edge/ready",
+        "/edge/live",
+        "/edge",
+        "/health/readiness",
+    ] {
         let (with, without) = (stack.get(path), get(stack.process.port, path));
         said.add(path, with.head.clone() + &with.text());
         said.add(path, without.head.clone() + &without.text());
@@ -135,7 +160,18 @@ fn check(stack: &Stack, said: &mut Said) {
     let commands: [&[&str]; 4] = [
         &["config", "check", "--config", &config],
         &["routes", "status", "--routes", &routes],
-        &["routes", "explain", "POST", "/v1/chat/completions", "--routes", &routes, "--config", &config, "--body", &body],
+        &[
+            "routes",
+            "explain",
+            "POST",
+            "/v1/chat/completions",
+            "--routes",
+            &routes,
+            "--config",
+            &config,
+            "--body",
+            &body,
+        ],
         &["--config", &config, "--routes", &routes, "--port", "1", "--host", "256.0.0.1"],
     ];
     for command in commands {

@@ -154,7 +154,7 @@ fn an_edge_that_starts_without_postgres_serves_when_it_comes() {
     let Some(backing) = backing() else { return };
     let mut stack = start(backing);
     stack.written(BACK);
-    stack.postgres.set(Mode::Cut);
+    stack.postgres.set(Mode::Refused);
     stack.restart();
     stack.native(MASTER);
     // known to the one before, but not to this one

@@ -13,7 +13,8 @@ use crate::{
     wire::{Mode, Trap},
 };
 
-const KEYS: [&str; 4] = ["sk-writer-1-aaaaaaaaaa", "sk-writer-2-aaaaaaaaaa", "sk-writer-3-aaaaaaaaaa", "sk-writer-4-aaaaaaaaaa"];
+const KEYS: [&str; 4] =
+    ["sk-writer-1-aaaaaaaaaa", "sk-writer-2-aaaaaaaaaa", "sk-writer-3-aaaaaaaaaa", "sk-writer-4-aaaaaaaaaa"];
 const PAUSE: Duration = Duration::from_millis(20);
 const SOON: Duration = Duration::from_secs(8);
 
