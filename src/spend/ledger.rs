@@ -26,7 +26,7 @@ const QUEUE: usize = 16_384;
 const FULL: usize = 2_000;
 
 /// Longest pause after a flush that failed: spend is written soon after the database is back.
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Where batches go; Postgres, or a test.
 #[async_trait::async_trait]

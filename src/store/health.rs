@@ -6,6 +6,7 @@ use std::{
 
 use sqlx::{Connection, PgConnection};
 
+use super::postgres::until_answer;
 use crate::secret::Secret;
 
 /// LiteLLM's three words in `/health/readiness` (proxy/health_endpoints).
@@ -15,10 +16,6 @@ pub enum DatabaseHealth {
     Connected,
     Disconnected,
 }
-
-/// While Postgres is away: how often it is asked, and how long an answer is waited for.
-const AWAY_EVERY: Duration = Duration::from_secs(1);
-const AWAY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The last known state; starts as not configured.
 #[derive(Debug, Default)]
@@ -42,40 +39,38 @@ impl Health {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// Asks Postgres every `every`, each try bounded by `timeout`, more often while it is away; for the io service. `url` is read anew each time,
-    /// so a reloaded configuration is followed.
+    /// Asks Postgres every `every`, each try bounded by `timeout`, and looks all the time while it is away; for the io
+    /// service. `url` is read anew each time, so a reloaded configuration is followed.
     pub async fn watch(&self, url: impl Fn() -> Option<Secret>, every: Duration, timeout: Duration) {
         let mut connection: Option<(Secret, PgConnection)> = None;
         loop {
-            let away = self.database() == DatabaseHealth::Disconnected;
-            let (every, timeout) =
-                if away { (every.min(AWAY_EVERY), timeout.min(AWAY_TIMEOUT)) } else { (every, timeout) };
-            match url() {
-                None => {
-                    connection = None;
-                    self.set(DatabaseHealth::NotConfigured);
-                }
-                Some(url) => {
-                    if connection.as_ref().is_some_and(|(of, _)| *of != url) {
-                        connection = None;
-                    }
-                    let check = async {
-                        if connection.is_none() {
-                            connection = Some((url.clone(), PgConnection::connect(url.expose()).await?));
-                        }
-                        match connection.as_mut() {
-                            Some((_, open)) => open.ping().await,
-                            None => Ok(()),
-                        }
-                    };
-                    let answered = matches!(tokio::time::timeout(timeout, check).await, Ok(Ok(())));
-                    if !answered {
-                        connection = None;
-                    }
-                    self.set(if answered { DatabaseHealth::Connected } else { DatabaseHealth::Disconnected });
-                }
+            let Some(url) = url() else {
+                connection = None;
+                self.set(DatabaseHealth::NotConfigured);
+                tokio::time::sleep(every).await;
+                continue;
+            };
+            let mut open = connection.take().filter(|(of, _)| *of == url).map(|(_, open)| open);
+            if let Some(asked) = &mut open
+                && !matches!(tokio::time::timeout(timeout, asked.ping()).await, Ok(Ok(())))
+            {
+                self.set(DatabaseHealth::Disconnected);
+                open = None;
             }
-            tokio::time::sleep(every).await;
+            if open.is_none() {
+                let of = url.clone();
+                let connect = until_answer(move || {
+                    let url = of.clone();
+                    async move { PgConnection::connect(url.expose()).await }
+                });
+                // not for ever: the url may become another
+                open = tokio::time::timeout(timeout, connect).await.ok();
+            }
+            self.set(if open.is_some() { DatabaseHealth::Connected } else { DatabaseHealth::Disconnected });
+            if let Some(open) = open {
+                connection = Some((url, open));
+                tokio::time::sleep(every).await;
+            }
         }
     }
 }

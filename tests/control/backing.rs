@@ -24,6 +24,7 @@ pub(crate) struct Backing {
     pub postgres: u16,
     /// its end is the shell's sign to stop everything
     _held: ChildStdin,
+    _shell: Child,
 }
 
 const SHELL: &str = r#"
@@ -93,7 +94,7 @@ fn start() -> Option<Backing> {
     let mut said = String::new();
     BufReader::new(shell.stdout.take().unwrap()).read_line(&mut said).unwrap();
     assert_eq!(said.trim(), "up", "the reference's Postgres does not start");
-    Some(Backing { venv, postgres, _held: shell.stdin.take().unwrap() })
+    Some(Backing { venv, postgres, _held: shell.stdin.take().unwrap(), _shell: shell })
 }
 
 impl Backing {

@@ -20,6 +20,8 @@ pub(crate) enum Mode {
     Silent,
     /// connections are closed at once
     Cut,
+    /// nobody listens
+    Refused,
 }
 
 /// Waits for these bytes of a client, once.
@@ -62,13 +64,24 @@ impl Wire {
         });
         let of_thread = Arc::downgrade(&state);
         thread::spawn(move || {
-            for client in listener.incoming() {
-                let (Ok(client), Some(state)) = (client, of_thread.upgrade()) else { return };
-                if state.mode() != Mode::Cut
-                    && let Ok(server) = TcpStream::connect(("127.0.0.1", state.to))
-                {
-                    connect(&client, &server, &state);
+            let mut listener = Some(listener);
+            while let Some(state) = of_thread.upgrade() {
+                if state.mode() == Mode::Refused {
+                    listener = None;
+                } else {
+                    let open = listener.get_or_insert_with(|| TcpListener::bind(("127.0.0.1", own)).unwrap());
+                    open.set_nonblocking(true).unwrap();
+                    if let Ok((client, _)) = open.accept() {
+                        client.set_nonblocking(false).unwrap();
+                        if state.mode() != Mode::Cut
+                            && let Ok(server) = TcpStream::connect(("127.0.0.1", state.to))
+                        {
+                            connect(&client, &server, &state);
+                        }
+                        continue;
+                    }
                 }
+                thread::sleep(Duration::from_millis(2));
             }
         });
         Self { port: own, state }
@@ -89,9 +102,8 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.set(Mode::Cut);
         // the accepting thread sees that nobody holds the state
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        self.set(Mode::Cut);
     }
 }
 
@@ -103,7 +115,7 @@ impl State {
     fn set(&self, mode: Mode) {
         *self.mode.lock().unwrap() = mode;
         match mode {
-            Mode::Cut => drop(self.generation.fetch_add(1, Ordering::SeqCst)),
+            Mode::Cut | Mode::Refused => drop(self.generation.fetch_add(1, Ordering::SeqCst)),
             Mode::Silent => drop(self.silences.fetch_add(1, Ordering::SeqCst)),
             Mode::Pass | Mode::Slow(_) => {}
         }

@@ -29,9 +29,10 @@ pub const POOL: u32 = 10;
 /// Longest wait for a free connection and for one query.
 pub const WAIT: Duration = Duration::from_secs(5);
 
-/// Time between two looks at a database that is away, and the longest wait for its answer then.
-const PROBE: Duration = Duration::from_millis(500);
-const PROBE_WAIT: Duration = Duration::from_secs(3);
+/// Time between two looks at a database that is away.
+const PROBE: Duration = Duration::from_secs(1);
+/// How long it is looked at before it is asked whether anybody still cares.
+const CARE: Duration = Duration::from_secs(30);
 
 /// Until an unknown schema is looked at again: a migration may run meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -240,22 +241,44 @@ impl Postgres {
     }
 }
 
-/// Looks every half second whether the database answers again, as long as anybody cares.
+/// Looks whether the database answers again, as long as anybody cares.
 async fn look_out(open: Weak<Open>) {
-    loop {
-        tokio::time::sleep(PROBE).await;
-        let Some(options) = open.upgrade().map(|open| open.options.clone()) else { return };
-        let answers = async {
-            let mut connection = PgConnection::connect_with(&options).await?;
-            sqlx::query("SELECT 1").execute(&mut connection).await?;
-            connection.close().await
-        };
-        if let Ok(Ok(())) = tokio::time::timeout(PROBE_WAIT, answers).await {
-            if let Some(open) = open.upgrade() {
-                open.away.store(false, Ordering::Release);
-                tracing::info!("postgres answers again");
-            }
+    while let Some(options) = open.upgrade().map(|open| open.options.clone()) {
+        let back = until_answer(move || {
+            let options = options.clone();
+            async move { PgConnection::connect_with(&options).await?.close().await }
+        });
+        if tokio::time::timeout(CARE, back).await.is_ok()
+            && let Some(open) = open.upgrade()
+        {
+            open.away.store(false, Ordering::Release);
+            tracing::info!("postgres answers again");
             return;
+        }
+    }
+}
+
+/// Waits for the first attempt that ends well. One is begun each second, whether or not those before it have ended: a
+/// connection that hangs must not hide that a new one would be answered, and a database may be as slow as its callers
+/// bear.
+pub(super) async fn until_answer<T, F>(attempt: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+    T: Send + 'static,
+{
+    let mut attempts = tokio::task::JoinSet::new();
+    loop {
+        attempts.spawn(tokio::time::timeout(WAIT, attempt()));
+        let mut pause = std::pin::pin!(tokio::time::sleep(PROBE));
+        loop {
+            tokio::select! {
+                Some(done) = attempts.join_next() => {
+                    if let Ok(Ok(Ok(value))) = done {
+                        return value;
+                    }
+                }
+                () = &mut pause => break,
+            }
         }
     }
 }
