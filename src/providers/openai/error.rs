@@ -181,7 +181,7 @@ impl Fault {
             message,
             kind: Some(kind.unwrap_or_else(|| default_type(status).to_owned())),
             param: has_param.then(|| text("param")).flatten(),
-            code: has_param.then(|| text("code")).flatten().filter(|code| !code.is_empty()),
+            code: from_body.then(|| text("code")).flatten().filter(|code| !code.is_empty()),
             shows_timeout: true,
             bare: false,
         };
