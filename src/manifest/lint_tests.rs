@@ -29,7 +29,10 @@ fn the_shipped_modes() {
     let file = schema::parse("routes.toml", SHIPPED).unwrap();
     let native: Vec<&str> =
         file.routes.iter().filter(|entry| entry.mode == Mode::Native).map(|entry| entry.id.as_str()).collect();
-    assert_eq!(native, ["models", "health_liveliness", "health_readiness", "metrics", "chat_completions", "messages"]);
+    assert_eq!(
+        native,
+        ["models", "key_info", "health_liveliness", "health_readiness", "metrics", "chat_completions", "messages"]
+    );
     assert!(file.routes.iter().all(|entry| entry.accept.is_empty()), "missing spend rows are the operator's choice");
 }
 

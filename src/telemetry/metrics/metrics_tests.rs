@@ -26,6 +26,8 @@ fn exercised() -> Metrics {
             gauges.with_label_values(&["r"]).set(1);
         }
         metrics.evidence_age.with_label_values(&["r"]).set(1.5);
+        metrics.store_up.with_label_values(&["postgres"]).set(1);
+        metrics.given_up(1, 2, 3);
     });
     metrics.spans.with_label_values(&["sent"]).inc();
     metrics.reloaded("config", true);
