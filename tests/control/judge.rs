@@ -121,6 +121,7 @@ fn request(route: &str) -> (&'static str, &'static str, &'static str) {
             ("POST", "/v1/messages", body)
         }
         "models" => ("GET", "/v1/models", ""),
+        "key_info" => ("GET", "/key/info", ""),
         "health_liveliness" => ("GET", "/health/liveliness", ""),
         "health_readiness" => ("GET", "/health/readiness", ""),
         "metrics" => ("GET", "/metrics", ""),
