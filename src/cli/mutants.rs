@@ -13,7 +13,6 @@ use crate::{
         managed::{EdgePlace, Managed, PROVIDER_KEY},
         mutants::{self, Caught},
         run::{Edge, Runner},
-        sdk::{self, Sdks},
     },
     routes::litellm_headers::LITELLM_VERSION,
     secret::Secret,
