@@ -67,6 +67,7 @@ parity: tools reference clients
 	cargo build --locked
 	@$(call suite,--out "$(CACHE)/parity",--targets 150 --openapi 400,limits_together.py)
 	"$(REFERENCE_VENV)/bin/python" parity-tests/tools/golden_paths.py --check --router 4000
+	"$(REFERENCE_VENV)/bin/python" parity-tests/tools/metadata_words.py --check
 	@for route in $$("$(CARGO_TARGET_DIR)/debug/litellm-rust" routes status --json --routes routes.toml \
 	  | python3 -c 'import json,sys; print(*[r["id"] for r in json.load(sys.stdin)["routes"] if r["mode"] != "python"])'); do \
 	  "$(CARGO_TARGET_DIR)/debug/litellm-rust" parity can-flip $$route || exit 1; done

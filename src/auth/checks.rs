@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use super::{
     Caller, KeyHash, Presented,
     access::{self, Aliases, Unsure},
-    limited,
+    allowed_routes, limited,
+    metadata_words::is_plain,
     presented::{abbreviated, presented},
     record::Identity,
     refusal::{Refusal, read_timestamp},
@@ -71,16 +72,16 @@ pub fn judge(request: &Request<'_>) -> Result<(), Stop> {
 }
 
 /// Judges the caller of a route that names no model and has no body.
-pub fn judge_read(request: &Request<'_>) -> Result<(), Stop> {
-    judge_without_body(READ_CHECKS, request)
+pub fn judge_read(head: &Head, snapshot: &Snapshot, caller: &Caller, now: SystemTime) -> Result<(), Stop> {
+    without_body(READ_CHECKS, &Request { head, snapshot, caller, body: &Object::default(), named_by_path: false, now })
 }
 
 /// Judges the caller of a route that is no model's: the key's own budget does not count there.
-pub fn judge_info(request: &Request<'_>) -> Result<(), Stop> {
-    judge_without_body(INFO_CHECKS, request)
+pub fn judge_info(head: &Head, snapshot: &Snapshot, caller: &Caller, now: SystemTime) -> Result<(), Stop> {
+    without_body(INFO_CHECKS, &Request { head, snapshot, caller, body: &Object::default(), named_by_path: false, now })
 }
 
-fn judge_without_body(checks: &[Check], request: &Request<'_>) -> Result<(), Stop> {
+fn without_body(checks: &[Check], request: &Request<'_>) -> Result<(), Stop> {
     if matches!(request.caller, Caller::Nobody | Caller::Master) {
         return Ok(());
     }
@@ -209,7 +210,7 @@ impl Subject<'_> {
 type Check = fn(&Subject<'_>) -> Result<(), Stop>;
 
 /// In LiteLLM's order; then it compares a team member's own budget.
-const EARLY_CHECKS: &[Check] = &[early_features, key_blocked, key_models, user_active];
+const EARLY_CHECKS: &[Check] = &[early_features, user_is_no_exception, key_blocked, key_models, user_active];
 
 /// In LiteLLM's order; the key's budget is compared among them, those of its owners after them (`routes::limited`).
 const LATE_CHECKS: &[Check] = &[
@@ -228,6 +229,7 @@ const LATE_CHECKS: &[Check] = &[
 /// The same where no model is named. Budgets count there too, rates do not.
 const READ_CHECKS: &[Check] = &[
     early_features,
+    user_is_no_admin,
     key_blocked,
     user_active,
     not_expired,
@@ -238,8 +240,16 @@ const READ_CHECKS: &[Check] = &[
     late_features,
 ];
 
-const INFO_CHECKS: &[Check] =
-    &[early_features, key_blocked, user_active, not_expired, route_allowed, team_there_and_open, info_features];
+const INFO_CHECKS: &[Check] = &[
+    early_features,
+    user_is_no_admin,
+    key_blocked,
+    user_active,
+    not_expired,
+    route_allowed,
+    team_there_and_open,
+    info_features,
+];
 
 /// What changes how the checks after it run.
 fn early_features(subject: &Subject<'_>) -> Result<(), Stop> {
@@ -251,12 +261,29 @@ fn early_features(subject: &Subject<'_>) -> Result<(), Stop> {
         ("config", !key.config.is_empty()),
         ("router_settings", !key.router_settings.is_empty() || team_settings),
         ("agent_id", key.agent_id.is_some()),
-        // an administrator's key skips some of the checks
-        ("user_role", !matches!(role, None | Some("internal_user" | "internal_user_viewer"))),
+        ("user_role", !matches!(role, None | Some("internal_user" | "internal_user_viewer" | ADMIN))),
         ("admin_ui", key.team_id.as_deref() == Some("litellm-dashboard")),
         ("project", key.project_id.is_some() && identity.project.is_none()),
     ];
     none_of(&found)
+}
+
+/// LiteLLM's PROXY_ADMIN.
+const ADMIN: &str = "proxy_admin";
+
+/// An administrator's own models and budget are not looked at (`_run_centralized_common_checks` puts a bare user in the
+/// place of this one), its limits are.
+fn user_is_no_exception(subject: &Subject<'_>) -> Result<(), Stop> {
+    let Some(user) = subject.identity.user.as_ref().filter(|user| user.user_role.as_deref() == Some(ADMIN)) else {
+        return Ok(());
+    };
+    none_of(&[("admin", !user.models.is_empty() || user.max_budget.is_some() || user.organization_id.is_some())])
+}
+
+/// Administrators see more than others.
+fn user_is_no_admin(subject: &Subject<'_>) -> Result<(), Stop> {
+    let role = subject.identity.user.as_ref().and_then(|user| user.user_role.as_deref());
+    none_of(&[("admin", role == Some(ADMIN))])
 }
 
 fn none_of(found: &[(&'static str, bool)]) -> Result<(), Stop> {
@@ -345,50 +372,15 @@ fn info_features(subject: &Subject<'_>) -> Result<(), Stop> {
 /// `is_virtual_key_allowed_to_call_route`
 fn route_allowed(subject: &Subject<'_>) -> Result<(), Stop> {
     let (allowed, route) = (&subject.identity.key.allowed_routes, subject.request.head.path.as_str());
-    if allowed.is_empty() || allowed.iter().any(|entry| covers(entry, route)) {
+    if allowed.is_empty() || allowed.iter().any(|entry| allowed_routes::covers(entry, route)) {
         return Ok(());
     }
     // a session of the admin pages is told something else
     if subject.identity.key.metadata.contains_key("password_reset_required") {
         return Err(needs_python("password_reset"));
     }
-    let list = python_list(allowed).ok_or_else(|| needs_python("allowed_routes"))?;
+    let list = allowed_routes::python_list(allowed).ok_or_else(|| needs_python("allowed_routes"))?;
     Err(Refusal::route_denied(&list, route).into())
-}
-
-/// A path, the start of one, a prefix with a star, or one of LiteLLM's groups.
-fn covers(entry: &str, route: &str) -> bool {
-    let chat = || route.ends_with("/chat/completions");
-    let group = GROUPS.iter().any(|(name, routes)| {
-        *name == entry && routes.iter().any(|listed| *listed == route || *listed == CHAT && chat())
-    });
-    let below = || route.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    group || below() || entry.strip_suffix('*').is_some_and(|prefix| route.starts_with(prefix))
-}
-
-/// Stands for every path of chat completions.
-const CHAT: &str = "/chat/completions";
-
-/// The native routes in LiteLLM's groups of routes (proxy/_types.py `LiteLLMRoutes`).
-const GROUPS: &[(&str, &[&str])] = &[
-    ("llm_api_routes", &[CHAT, "/v1/messages", "/v1/models", "/models"]),
-    ("openai_routes", &[CHAT, "/v1/models", "/models"]),
-    ("anthropic_routes", &["/v1/messages"]),
-    ("info_routes", &["/v1/models", "/models", "/key/info"]),
-    ("key_management_routes", &["/key/info"]),
-    ("management_routes", &["/key/info"]),
-    ("internal_user_routes", &["/key/info"]),
-    ("ui_routes", &["/v1/models", "/models", "/key/info"]),
-    ("admin_viewer_routes", &["/v1/models", "/models", "/key/info"]),
-    ("org_admin_allowed_routes", &["/v1/models", "/models", "/key/info"]),
-];
-
-/// Python's `repr` of a list of plain strings.
-fn python_list(entries: &[String]) -> Option<String> {
-    let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '\'' | '\\');
-    let quoted: Option<Vec<String>> =
-        entries.iter().map(|entry| entry.chars().all(plain).then(|| format!("'{entry}'"))).collect();
-    Some(format!("[{}]", quoted?.join(", ")))
 }
 
 fn team_there_and_open(subject: &Subject<'_>) -> Result<(), Stop> {
@@ -493,9 +485,9 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
         ("allowed_cache_controls", !key.allowed_cache_controls.is_empty()),
         ("policies", policies.into_iter().flatten().any(|policies| !policies.is_empty())),
         ("object_permission", permissions.into_iter().flatten().next().is_some()),
-        // guardrails, tags, callbacks and much more: any word may be one of LiteLLM's
-        ("metadata", metadata.into_iter().flatten().any(|metadata| metadata.keys().any(|name| !is_limit(name)))),
-        ("user_metadata", user.is_some_and(|user| user.metadata.keys().any(|name| name != "scim_active"))),
+        // guardrails, tags, callbacks and much more
+        ("metadata", !metadata.into_iter().flatten().all(|metadata| is_plain(metadata, is_limit))),
+        ("user_metadata", user.is_some_and(|user| !is_plain(&user.metadata, |name| name == "scim_active"))),
         ("access_groups", group.is_some_and(|group| group.deployments.iter().any(|d| !d.access_groups.is_empty()))),
     ])
 }

@@ -187,6 +187,10 @@ fn limits_and_budgets_are_no_check() {
         json!({"key": {"team_id": "t"}, "team": {"team_id": "t", "tpm_limit": 1, "max_budget": 1.0}}),
         json!({"user": {"user_id": "u", "max_budget": 1.0, "rpm_limit": 1}}),
         json!({"key": {"metadata": {"model_rpm_limit": {"gpt-4o": 1}}}}),
+        // words of their owners', and a key that an administrator made for itself
+        json!({"key": {"metadata": {"parity_word": {"guardrails": []}}}}),
+        json!({"organization": {"organization_id": "o", "metadata": {"parity_word": 1}}}),
+        json!({"user": {"user_id": "u", "user_role": "proxy_admin", "metadata": {"parity_word": 1}}}),
     ] {
         assert_eq!(told(&rows), "200", "{rows}");
     }
@@ -211,15 +215,18 @@ fn features_without_a_check_of_their_own_are_pythons() {
         json!({ "default_member_budget": budget }),
         json!({"key": {"team_id": "t"}, "team": {"team_id": "t", "budget_limits": [{"max_budget": 1}]}}),
         json!({"user": {"user_id": "u", "model_max_budget": {"gpt-4o": {}}}}),
-        json!({"user": {"user_id": "u", "user_role": "proxy_admin"}}),
-        json!({"user": {"user_id": "u", "metadata": {"x": 1}}}),
+        json!({"user": {"user_id": "u", "user_role": "proxy_admin_viewer"}}),
+        json!({"user": {"user_id": "u", "user_role": "proxy_admin", "models": ["gpt-4o"]}}),
+        json!({"user": {"user_id": "u", "user_role": "proxy_admin", "max_budget": 1.0}}),
+        json!({"user": {"user_id": "u", "metadata": {"tags": 1}}}),
         json!({"key": {"aliases": {"gpt-4o": "gpt-4o-mini"}}}),
         json!({"key": {"permissions": {"a": true}}}),
         json!({"key": {"allowed_cache_controls": ["no-store"]}}),
         json!({"key": {"policies": ["p"]}}),
         json!({"key": {"object_permission_id": "o"}}),
         json!({"key": {"metadata": {"tags": ["a"]}}}),
-        json!({"organization": {"organization_id": "o", "metadata": {"x": 1}}}),
+        json!({"key": {"metadata": {"parity_word": 1, "Guardrails": []}}}),
+        json!({"organization": {"organization_id": "o", "metadata": {"logging": []}}}),
     ] {
         assert_eq!(told(&rows), "key_feature", "{rows}");
     }

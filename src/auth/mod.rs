@@ -1,11 +1,13 @@
 //! Who is calling, and whether LiteLLM would let them in: the key out of the head ([`presented`]), its rows
 //! ([`look_up`]), the ordered checks ([`checks`]). It must never log a key.
 pub mod access;
+mod allowed_routes;
 pub mod checks;
 pub mod directory;
 pub mod hash;
 pub mod invalidation;
 pub mod limited;
+mod metadata_words;
 pub mod presented;
 pub mod record;
 pub mod refusal;

@@ -312,11 +312,14 @@ fn run_control(hooks: &mut Hooks, services: &Arc<Services>, writer: Writer, conf
             tokio::select! { () = follow => {}, () = write => {} }
         })
     }));
-    let (ledger, counting) = (services.control.ledger.clone(), services.control.counting.clone());
+    let services = services.clone();
     hooks.flush.push(Box::new(move || {
-        let (ledger, counting) = (ledger.clone(), counting.clone());
+        let services = services.clone();
         Box::pin(async move {
+            let Control { counting, io, ledger, .. } = &services.control;
             counting.idle().await;
+            // slots and budgets held back, which nobody else gives back; what was counted may be among them
+            io.idle().await;
             // the database may be just coming back; the caller of this bounds it
             for _ in 0..FLUSHES {
                 if ledger.flush().await {

@@ -4,6 +4,7 @@
 pub mod budgets;
 pub mod descriptors;
 pub mod estimate;
+mod keeper;
 pub mod plan;
 pub mod refusal;
 mod reservation;
@@ -21,6 +22,7 @@ use time::OffsetDateTime;
 
 pub use budgets::Budgets;
 pub use descriptors::{Descriptor, Subject};
+use keeper::Keeper;
 pub use plan::Clockwork;
 use plan::{Admitted, Answer, Counter, Plan};
 pub use refusal::Refusal;
@@ -145,6 +147,7 @@ struct Shared {
     degraded: AtomicBool,
     /// requests that were counted in memory although there is a Redis
     local: AtomicU64,
+    keeper: Keeper,
 }
 
 /// How often absent counters are read from the database for one request.
@@ -157,8 +160,8 @@ fn now() -> i64 {
 impl Limits {
     /// Without `redis` everything is counted in this process.
     pub fn new(redis: Option<Redis>, io: Io, rows: Arc<dyn Rows>) -> Self {
-        let (memory, degraded, local) = Default::default();
-        Self(Arc::new(Shared { redis, io, rows, memory, degraded, local }))
+        let (memory, degraded, local, keeper) = Default::default();
+        Self(Arc::new(Shared { redis, io, rows, memory, degraded, local, keeper }))
     }
 
     /// Redis is configured but was not there for the last call.

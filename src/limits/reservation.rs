@@ -1,11 +1,5 @@
 //! What one admitted request holds, and how it is given back: exactly once, and in the io runtime.
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
     Ask, Limits, now,
@@ -35,7 +29,7 @@ pub struct Reservation {
     admitted: Admitted,
     /// where it was taken
     redis: bool,
-    settled: Arc<AtomicBool>,
+    settled: AtomicBool,
 }
 
 impl std::fmt::Debug for Reservation {
@@ -44,12 +38,9 @@ impl std::fmt::Debug for Reservation {
     }
 }
 
-/// Longest call whose reservation is kept alive (`litellm.request_timeout`).
-const LONGEST: Duration = Duration::from_secs(6000);
-
 impl Reservation {
     pub(super) fn new(limits: Limits, ask: Ask, clock: Clockwork, admitted: Admitted, redis: bool) -> Self {
-        let this = Self { limits, ask, clock, admitted, redis, settled: Arc::default() };
+        let this = Self { limits, ask, clock, admitted, redis, settled: AtomicBool::default() };
         this.keep_alive();
         this
     }
@@ -98,7 +89,7 @@ impl Reservation {
 
     fn start(&self, outcome: Outcome) {
         let Some(job) = self.job(outcome) else { return };
-        if !self.limits.0.io.start(job) {
+        if !self.limits.0.io.owe(job) {
             tracing::warn!("the io runtime is not there: a reservation is left to expire");
         }
     }
@@ -106,6 +97,9 @@ impl Reservation {
     fn job(&self, outcome: Outcome) -> Option<impl Future<Output = ()> + Send + 'static> {
         if self.settled.swap(true, Ordering::Relaxed) {
             return None;
+        }
+        if self.redis && self.limits.0.redis.is_some() {
+            self.limits.0.keeper.release(self.charged_keys());
         }
         let settlement = self.settlement(outcome);
         if settlement.slots.is_empty() && settlement.tokens.is_empty() && settlement.spend.is_empty() {
@@ -139,16 +133,7 @@ impl Reservation {
             Outcome::Answered { cost, .. } | Outcome::Cancelled { cost } => cost,
             Outcome::Failed { .. } => 0.0,
         };
-        let charged: Vec<&str> = self
-            .admitted
-            .charged
-            .iter()
-            .filter_map(|at| plan.charges.get(*at))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .filter_map(|charge| plan.counters.get(charge.counter))
-            .map(|counter| counter.key.as_str())
-            .collect();
+        let charged: Vec<&str> = self.charged_keys().collect();
         let back = charged.iter().map(|key| Add {
             key: (*key).to_owned(),
             amount: cost - self.admitted.cost,
@@ -166,33 +151,19 @@ impl Reservation {
         }
     }
 
-    /// A charge lives in counters that expire: while the call runs they are kept from it.
-    fn keep_alive(&self) {
-        let Some(redis) = self.limits.0.redis.clone().filter(|_| self.redis && !self.admitted.charged.is_empty())
-        else {
-            return;
-        };
+    /// The counters that were charged.
+    fn charged_keys(&self) -> impl Iterator<Item = &str> {
         let plan = &self.ask.plan;
         let charges = self.admitted.charged.iter().filter_map(|at| plan.charges.get(*at));
-        let keys: Vec<String> =
-            charges.filter_map(|charge| plan.counters.get(charge.counter)).map(|c| c.key.clone()).collect();
-        let (settled, ttl) = (Arc::downgrade(&self.settled), self.clock.spend_ttl.max(2));
-        let step = Duration::from_secs(ttl.unsigned_abs()) / 2;
-        self.limits.0.io.start(async move {
-            for _ in 0..LONGEST.as_secs() / step.as_secs().max(1) {
-                tokio::time::sleep(step).await;
-                if settled.upgrade().is_none_or(|settled| settled.load(Ordering::Relaxed)) {
-                    return;
-                }
-                let mut pipeline = redis::pipe();
-                for key in &keys {
-                    pipeline.expire(redis.key(key), ttl).ignore();
-                }
-                if let Err(error) = redis.run::<()>(pipeline).await {
-                    tracing::debug!(%error, "spend counters were not kept alive");
-                }
-            }
-        });
+        charges.filter_map(|charge| plan.counters.get(charge.counter)).map(|counter| counter.key.as_str())
+    }
+
+    /// A charge lives in counters that expire: while the call runs they are kept from it.
+    fn keep_alive(&self) {
+        let shared = &self.limits.0;
+        if let Some(redis) = shared.redis.as_ref().filter(|_| self.redis) {
+            shared.keeper.hold(self.charged_keys(), self.clock.spend_ttl, &shared.io, redis);
+        }
     }
 }
 

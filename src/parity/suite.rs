@@ -15,7 +15,7 @@ use super::{
     report::{self, Report, ToleratedUse, Verdict},
     run::{Phase, PhaseResult, RunError, Runner},
     tolerated::{self, RUN, Tolerated, ToleratedError, glob},
-    verdict::{CaseResult, Outcome, judge},
+    verdict::{CaseResult, Observed, Outcome, judge},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -119,9 +119,12 @@ pub async fn run(
     say("warming the Python gateway up");
     runner.warm_up(cases).await?;
     let (mut results, phases) = three_phases(runner, cases, tolerated, &mut say).await?;
-    // what LiteLLM writes after it has answered may arrive late on a busy machine: such a case gets one more look
+    // what LiteLLM writes after it has answered may arrive late on a busy machine, and a clock may turn between two
+    // phases: such a case gets one more look
+    let moved = moved(runner, cases, &results, &phases).await?;
+    let moves = |result: &CaseResult| only_late(result, &BTreeSet::new()) || moved.contains(&result.name);
     let again: Vec<Case> =
-        cases.iter().zip(&results).filter(|(_, result)| only_late(result)).map(|(case, _)| case.clone()).collect();
+        cases.iter().zip(&results).filter(|(_, result)| moves(result)).map(|(case, _)| case.clone()).collect();
     if !again.is_empty() {
         say(&format!("{} cases moved by themselves: once more", again.len()));
         let (second, _) = three_phases(runner, &again, tolerated, &mut say).await?;
@@ -186,9 +189,38 @@ async fn three_phases(
     Ok((results, [python, noise, edge]))
 }
 
-/// Only noise, or only what is written after the answer.
-fn only_late(result: &CaseResult) -> bool {
-    result.outcome != Outcome::Passed && result.blamed().all(|judged| judged.noise || is_late(&judged.difference.path))
+/// More failures than these are no accident of a clock.
+const FEW: usize = 20;
+
+/// Failed cases that Python answers otherwise by now, where the edge differed: asked once more, for a window of time ends
+/// between two phases without being noise to either.
+async fn moved(
+    runner: &mut Runner,
+    cases: &[Case],
+    results: &[CaseResult],
+    [python, ..]: &[PhaseResult; 3],
+) -> Result<BTreeSet<String>, RunError> {
+    let failed = |result: &CaseResult| result.outcome == Outcome::Failed && !only_late(result, &BTreeSet::new());
+    let asked: Vec<_> =
+        cases.iter().zip(results).zip(&python.cases).filter(|((_, result), _)| failed(result)).collect();
+    if asked.is_empty() || asked.len() > FEW {
+        return Ok(BTreeSet::new());
+    }
+    let cases: Vec<Case> = asked.iter().map(|((case, _), _)| (*case).clone()).collect();
+    let now = runner.phase(Phase::Noise, &cases).await?;
+    let otherwise = |before: &Observed, now: &Observed| {
+        let differences = diff(&before.tree, &now.tree).into_iter().filter(|d| !d.kind.is_recorded_only());
+        differences.map(|difference| difference.path).collect::<BTreeSet<_>>()
+    };
+    let moved =
+        asked.iter().zip(&now.cases).filter(|(((_, result), before), now)| only_late(result, &otherwise(before, now)));
+    Ok(moved.map(|(((case, _), _), _)| case.name.clone()).collect())
+}
+
+/// Only noise, or only what is written after the answer, or stands at one of these places.
+fn only_late(result: &CaseResult, places: &BTreeSet<String>) -> bool {
+    let excused = |path: &str| is_late(path) || places.contains(path);
+    result.outcome != Outcome::Passed && result.blamed().all(|judged| judged.noise || excused(&judged.difference.path))
 }
 
 /// Written after the answer, or a matter of milliseconds.
@@ -256,4 +288,31 @@ pub fn write_evidence(report: &Report, selection: &Selection, suite: &Path) -> R
 
 fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A case of which Python says `python`, and the edge `edge`, at `response[0].body/reset_at` and `/left`.
+    fn result(python: [u8; 2], edge: [u8; 2]) -> CaseResult {
+        let text = "{route: r, why: w, expect: native, request: {method: GET, path: /}}";
+        let case = case::parse(Path::new("r/x.yaml"), text).unwrap();
+        let [python, edge] = [python, edge].map(|[reset_at, left]| Observed {
+            tree: json!({"response": [{"status": 200, "body": {"reset_at": reset_at, "left": left}}]}),
+            served_by: vec![Some("native".into())],
+            ..Observed::default()
+        });
+        judge(&case, &python, &python, &edge, &Tolerated::default())
+    }
+
+    #[test]
+    fn a_clock_that_turned_excuses_its_own_place_alone() {
+        let turned = BTreeSet::from(["response[0].body/reset_at".to_owned()]);
+        assert!(only_late(&result([14, 1], [15, 1]), &turned));
+        assert!(!only_late(&result([14, 1], [15, 1]), &BTreeSet::new()));
+        assert!(!only_late(&result([14, 1], [15, 2]), &turned));
+        // what passed is not looked at again
+        assert!(!only_late(&result([14, 1], [14, 1]), &turned));
+    }
 }

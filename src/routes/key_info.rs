@@ -9,7 +9,6 @@ use crate::{
     auth::{self, Caller, KeyHash, Presented},
     config::Snapshot,
     error::Dialect,
-    json::Object,
 };
 
 mod row;
@@ -89,16 +88,7 @@ async fn fetch(mut call: Call) -> Result<Call, Decline> {
 }
 
 fn admit(call: Call) -> Result<Execution, Decline> {
-    let nothing = Object::default();
-    let request = auth::Request {
-        head: &call.head,
-        snapshot: &call.snapshot,
-        caller: &call.caller,
-        body: &nothing,
-        named_by_path: false,
-        now: call.now,
-    };
-    if let Err(stop) = auth::judge_info(&request) {
+    if let Err(stop) = auth::judge_info(&call.head, &call.snapshot, &call.caller, call.now) {
         return stopped(call, stop);
     }
     let (_, shown) = target(&call)?.ok_or(Decline::VirtualKey)?;

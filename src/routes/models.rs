@@ -8,7 +8,6 @@ use crate::{
     config::Snapshot,
     error::Dialect,
     faults::fault,
-    json::Object,
 };
 
 mod shapes;
@@ -69,16 +68,7 @@ fn has_no_meaning(parameter: &str) -> bool {
 }
 
 fn admit(call: Call) -> Result<Execution, Decline> {
-    let nothing = Object::default();
-    let request = auth::Request {
-        head: &call.head,
-        snapshot: &call.snapshot,
-        caller: &call.caller,
-        body: &nothing,
-        named_by_path: false,
-        now: call.now,
-    };
-    if let Err(stop) = auth::judge_read(&request) {
+    if let Err(stop) = auth::judge_read(&call.head, &call.snapshot, &call.caller, call.now) {
         return stopped(call, stop);
     }
     let names = match &call.caller {

@@ -1,11 +1,11 @@
 //! Many records folded into what one flush writes: log rows, and sums by entity and by day (proxy/db/
 //! db_spend_update_writer.py). Pure. Every map is ordered, so that rows are locked in key order by every writer.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 
 use super::{
-    metadata::{Shape, metadata},
+    metadata::{MODEL_MAP, Shape, metadata},
     record::{Record, timestamp},
 };
 
@@ -42,11 +42,18 @@ pub enum Entity {
     Tag,
 }
 
+/// A row of `LiteLLM_SpendLogs` as JSON text, cut off before its last and longest member, which calls of one model share.
+#[derive(Debug, Clone)]
+struct Log {
+    text: String,
+    model_map: Arc<str>,
+}
+
 /// What one flush writes.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// `LiteLLM_SpendLogs` rows by request id: of two with one id LiteLLM keeps the first
-    logs: BTreeMap<String, Value>,
+    logs: BTreeMap<String, Log>,
     pub users: Sums,
     pub end_users: Sums,
     pub keys: Sums,
@@ -66,8 +73,11 @@ pub struct Batch {
     pub dropped_logs: u64,
 }
 
-/// Most log rows that wait for a database that is away: some 64 MB, LiteLLM's own bound.
+/// Most log rows that wait for a database that is away or slow: LiteLLM's own bound, some 24 MB.
 const MOST_LOGS: usize = 8_000;
+
+/// Log rows of one statement: some 4 MB.
+const ROWS: usize = 500;
 
 impl Batch {
     /// How many records are in it.
@@ -84,6 +94,14 @@ impl Batch {
         self.records += 1;
         self.logs.entry(record.request_id.clone()).or_insert_with(|| log(record));
         self.bound();
+        self.add_sums(record);
+        self.add_days(record);
+    }
+
+    /// The same for a call whose row is given up.
+    pub fn add_without_row(&mut self, record: &Record) {
+        self.records += 1;
+        self.dropped_logs += 1;
         self.add_sums(record);
         self.add_days(record);
     }
@@ -181,9 +199,20 @@ impl Batch {
         }
     }
 
-    /// `LiteLLM_SpendLogs` rows, by request id.
-    pub fn logs(&self) -> Vec<&Value> {
-        self.logs.values().collect()
+    /// `LiteLLM_SpendLogs` rows by request id: texts of JSON arrays, each of a size that is sent in one go.
+    pub fn logs(&self) -> impl Iterator<Item = String> {
+        let mut rows = self.logs.values().peekable();
+        std::iter::from_fn(move || {
+            rows.peek()?;
+            let mut out = String::new();
+            for log in rows.by_ref().take(ROWS) {
+                out.push(if out.is_empty() { '[' } else { ',' });
+                out.push_str(&log.text);
+                out.push_str(&log.model_map);
+                out.push_str("}}");
+            }
+            Some(out + "]")
+        })
     }
 
     /// Rows of one daily table, in the order of its unique key.
@@ -270,10 +299,10 @@ fn unique(tags: &[String]) -> impl Iterator<Item = &str> {
 }
 
 /// The row of `LiteLLM_SpendLogs`, by column.
-fn log(record: &Record) -> Value {
+fn log(record: &Record) -> Log {
     let payer = &record.payer;
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    json!({
+    let row = json!({
         "request_id": record.request_id, "call_type": record.call_type, "api_key": payer.api_key,
         "spend": record.spend, "total_tokens": record.total_tokens,
         "prompt_tokens": record.prompt_tokens, "completion_tokens": record.completion_tokens,
@@ -281,10 +310,13 @@ fn log(record: &Record) -> Value {
         "completionStartTime": timestamp(record.first_token.unwrap_or(record.ended)),
         "request_duration_ms": record.duration_ms(), "model": record.model, "model_id": record.model_id,
         "model_group": record.model_group, "custom_llm_provider": record.provider, "api_base": record.api_base,
-        "user": text(&payer.user_id), "metadata": metadata(record), "cache_hit": record.cache_hit,
+        "user": text(&payer.user_id), "cache_hit": record.cache_hit,
         "cache_key": "Cache OFF", "request_tags": record.tags, "team_id": text(&payer.team_id),
         "organization_id": text(&payer.org_id), "end_user": text(&payer.end_user),
         "requester_ip_address": record.requester_ip, "session_id": record.session_id,
         "status": if record.succeeded { "success" } else { "failure" }, "litellm_call_id": record.call_id,
-    })
+    });
+    let (metadata, model_map) = metadata(record);
+    let open = |object: Value| object.to_string().strip_suffix('}').unwrap_or_default().to_owned();
+    Log { text: format!(r#"{},"metadata":{},"{MODEL_MAP}":"#, open(row), open(metadata)), model_map }
 }

@@ -13,17 +13,21 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time::Instant,
 };
 
 use super::{batch::Batch, record::Record};
 
-/// Records on their way to the writer; it takes them out at once, so this only bridges a busy moment.
+/// Records on their way to the writer; it takes them out at once, so this only bridges a busy moment. What finds no room is
+/// folded where it stands: its row is given up, its spend is not.
 const QUEUE: usize = 16_384;
 
 /// So many records are written before their time: rows are given up only while the database is away or slow.
-const FULL: usize = 2_000;
+const FULL: usize = 1_000;
 
 /// Longest pause after a flush that failed: spend is written soon after the database is back.
 const RETRY: Duration = Duration::from_secs(1);
@@ -56,6 +60,7 @@ enum Message {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     queue: mpsc::Sender<Message>,
+    overflow: Arc<Mutex<Batch>>,
     counts: Arc<Counts>,
 }
 
@@ -82,18 +87,24 @@ impl Ledger {
     /// The ledger and its writer; the writer is driven by [`Writer::run`] in the io runtime.
     pub fn new(sink: Arc<dyn Sink>) -> (Self, Writer) {
         let (queue, records) = mpsc::channel(QUEUE);
-        let counts = Arc::<Counts>::default();
-        let writer =
-            Writer { records, sink, batch: Batch::default(), doubtful: None, in_work: 0, counts: counts.clone() };
-        (Self { queue, counts }, writer)
+        let (counts, overflow) = (Arc::<Counts>::default(), Arc::<Mutex<Batch>>::default());
+        let (batch, in_work) = Default::default();
+        let (of_writer, counted) = (overflow.clone(), counts.clone());
+        let writer = Writer { records, sink, batch, overflow: of_writer, doubtful: None, in_work, counts: counted };
+        (Self { queue, overflow, counts }, writer)
     }
 
-    /// Hands a settled call over; never waits. A full queue means that the io runtime does not run: the record is lost
-    /// and counted.
+    /// Hands a settled call over; never waits for the writer. It is lost, and counted, only if there is none any more.
     pub fn submit(&self, record: Record) {
-        if self.queue.try_send(Message::Record(Box::new(record))).is_err() {
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
-            tracing::error!("a spend record was lost: the writer does not take any");
+        match self.queue.try_send(Message::Record(Box::new(record))) {
+            Ok(()) => {}
+            Err(TrySendError::Full(Message::Record(record))) => {
+                self.overflow.lock().unwrap_or_else(PoisonError::into_inner).add_without_row(&record);
+            }
+            Err(_) => {
+                self.counts.lost.fetch_add(1, Ordering::Relaxed);
+                tracing::error!("a spend record was lost: the writer has ended");
+            }
         }
     }
 
@@ -130,6 +141,7 @@ pub struct Writer {
     records: mpsc::Receiver<Message>,
     sink: Arc<dyn Sink>,
     batch: Batch,
+    overflow: Arc<Mutex<Batch>>,
     doubtful: Option<Doubtful>,
     /// records of the flush under way
     in_work: usize,
@@ -191,6 +203,8 @@ impl Writer {
     }
 
     fn flush(&mut self) -> Work {
+        let overflow = std::mem::take(&mut *self.overflow.lock().unwrap_or_else(PoisonError::into_inner));
+        self.batch.merge(overflow);
         let (batch, doubtful) = (std::mem::take(&mut self.batch), self.doubtful.take());
         self.in_work = batch.len() + doubtful.as_ref().map_or(0, |doubtful| doubtful.batch.len());
         Box::pin(write(self.sink.clone(), batch, doubtful))

@@ -108,7 +108,7 @@ fn batches_fold_by_entity_and_day_and_tags_count_once() {
     let mut batch = Batch::default();
     batch.add(&record("a", 0.5));
     batch.add(&record("b", 0.25));
-    assert_eq!((batch.len(), batch.logs().len()), (2, 2));
+    assert_eq!((batch.len(), rows(&batch)), (2, vec![2]));
     assert_eq!(batch.tags.get("a"), Some(&0.75));
     let days = batch.daily(crate::spend::batch::Entity::Tag);
     assert_eq!(days.len(), 1);
@@ -116,4 +116,33 @@ fn batches_fold_by_entity_and_day_and_tags_count_once() {
         (&days[0]["api_requests"], &days[0]["spend"], &days[0]["request_id"]),
         (&2.into(), &0.75.into(), &"a".into())
     );
+}
+
+/// Rows of each text.
+fn rows(batch: &Batch) -> Vec<usize> {
+    batch.logs().map(|text| serde_json::from_str::<Vec<serde_json::Value>>(&text).unwrap().len()).collect()
+}
+
+#[test]
+fn rows_are_sent_in_bounded_texts() {
+    let mut batch = Batch::default();
+    assert!(rows(&batch).is_empty());
+    (0..1_001).for_each(|n| batch.add(&record(&format!("{n:04}"), 0.5)));
+    assert_eq!(rows(&batch), [500, 500, 1]);
+}
+
+#[tokio::test]
+async fn what_finds_no_room_keeps_its_spend_and_loses_its_row() {
+    let sink = Arc::new(Scripted::default());
+    let (ledger, writer) = Ledger::new(sink.clone());
+    let all = QUEUE + 1_000;
+    (0..all).for_each(|n| ledger.submit(record(&n.to_string(), 0.5)));
+    let running = tokio::spawn(writer.run(|| Duration::from_secs(3600)));
+    assert!(ledger.flush().await);
+    let written: f64 = sink.written.lock().unwrap().iter().sum();
+    assert_eq!((written, ledger.lost()), (all as f64 * 0.5, 0));
+    // those of the queue beyond what is kept, too
+    assert!(ledger.dropped_rows() >= 1_000);
+    drop(ledger);
+    running.await.unwrap();
 }

@@ -103,8 +103,8 @@ const OWN_PROMPT_DETAILS: &[&str] = &["audio_tokens", "cached_tokens"];
 const OWN_COMPLETION_DETAILS: &[&str] =
     &["accepted_prediction_tokens", "audio_tokens", "reasoning_tokens", "rejected_prediction_tokens"];
 
-/// The object.
-pub fn metadata(record: &Record) -> Value {
+/// The object without its largest member, and that member's text: `model_map_information`, which calls of one model share.
+pub fn metadata(record: &Record) -> (Value, Arc<str>) {
     let (payer, facts) = (&record.payer, &record.facts);
     let mut out: Map<String, Value> = NULL.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
     let usage = match facts.shape {
@@ -116,7 +116,6 @@ pub fn metadata(record: &Record) -> Value {
     // what was sent is counted, and nothing else is known of it
     let sent = usage.is_empty() && record.prompt_tokens > 0;
     let details = || json!({"prompt_tokens_details": null, "completion_tokens_details": null});
-    let model_map: Value = serde_json::from_str(&facts.model_map).unwrap_or_default();
     let rest = json!({
         "additional_usage_values": if sent { details() } else { additional(&usage).into() },
         "user_api_key": payer.api_key,
@@ -132,7 +131,6 @@ pub fn metadata(record: &Record) -> Value {
         "litellm_call_id": record.call_id,
         "applied_guardrails": [],
         "usage_object": usage,
-        "model_map_information": model_map,
         "litellm_overhead_time_ms": facts.overhead_ms,
         "attempted_retries": 0,
         "max_retries": 0,
@@ -168,8 +166,13 @@ pub fn metadata(record: &Record) -> Value {
     if facts.shape == Shape::Refused && payer.api_key.is_empty() {
         out.insert("user_api_key".into(), Value::Null);
     }
-    Value::Object(out)
+    let is_known = out.remove(MODEL_MAP).is_none() && !facts.model_map.is_empty();
+    let model_map = if is_known { facts.model_map.clone() } else { "null".into() };
+    (Value::Object(out), model_map)
 }
+
+/// The member that [`metadata`] gives apart.
+pub const MODEL_MAP: &str = "model_map_information";
 
 /// What LiteLLM's row of a broken stream of messages does not say.
 const UNKNOWN_TO_BROKEN: &[&str] = &[
@@ -178,7 +181,7 @@ const UNKNOWN_TO_BROKEN: &[&str] = &[
     "usage_object",
     "cost_breakdown",
     "applied_guardrails",
-    "model_map_information",
+    MODEL_MAP,
     "attempted_retries",
     "max_retries",
     "attempted_fallbacks",

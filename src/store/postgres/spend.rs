@@ -2,7 +2,7 @@
 //! billing twice. Tables in a fixed order and rows in key order, as LiteLLM's own writer takes them.
 use std::{sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres as Db, Transaction};
 
 use super::{Postgres, Unavailable};
@@ -209,9 +209,13 @@ async fn prepare(pool: &PgPool, batch: &Batch) -> Result<(Transaction<'static, D
     let mut transaction = in_time(pool.begin()).await?;
     in_time(transaction.execute(BOUNDS)).await?;
     let id = in_time(sqlx::query_scalar("SELECT txid_current()").fetch_one(&mut *transaction)).await?;
+    let logs = insert_logs();
+    for rows in batch.logs() {
+        in_time(sqlx::query(AssertSqlSafe(logs.clone())).bind(rows).execute(&mut *transaction)).await?;
+    }
     for (sql, rows) in statements(batch) {
         // the text is put together from the constants above, nothing else
-        in_time(sqlx::query(AssertSqlSafe(sql)).bind(rows.to_string()).execute(&mut *transaction)).await?;
+        in_time(sqlx::query(AssertSqlSafe(sql)).bind(rows).execute(&mut *transaction)).await?;
     }
     Ok((transaction, id))
 }
@@ -219,25 +223,30 @@ async fn prepare(pool: &PgPool, batch: &Batch) -> Result<(Transaction<'static, D
 /// Executes every statement without a row: fails where the schema is not the one they were written for. Changes nothing.
 pub(super) async fn probe(pool: &PgPool) -> Result<(), sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    for (sql, rows) in all_statements(&Batch::default()) {
-        sqlx::query(AssertSqlSafe(sql)).bind(rows.to_string()).execute(&mut *transaction).await?;
+    let logs = (insert_logs(), NO_ROWS.to_owned());
+    for (sql, rows) in std::iter::once(logs).chain(all_statements(&Batch::default())) {
+        sqlx::query(AssertSqlSafe(sql)).bind(rows).execute(&mut *transaction).await?;
     }
     // asked for after a commit that nobody heard of
     sqlx::query("SELECT txid_status(txid_current())").execute(&mut *transaction).await?;
     transaction.rollback().await
 }
 
-/// Every statement with its one parameter, in the order of execution; those without rows are left out.
-fn statements(batch: &Batch) -> Vec<(String, Value)> {
+/// Every statement but that of log rows with its one parameter, in the order of execution; those without rows are left out.
+fn statements(batch: &Batch) -> Vec<(String, String)> {
     let mut all = all_statements(batch);
-    all.retain(|(_, rows)| rows.as_array().is_some_and(|rows| !rows.is_empty()));
+    all.retain(|(_, rows)| rows != NO_ROWS);
     all
 }
 
-fn all_statements(batch: &Batch) -> Vec<(String, Value)> {
-    let mut all = vec![(insert_logs(), json!(batch.logs()))];
+/// A JSON array without items.
+const NO_ROWS: &str = "[]";
+
+fn all_statements(batch: &Batch) -> Vec<(String, String)> {
+    let mut all = Vec::new();
     let pair = |name: &str, sums: &std::collections::BTreeMap<(String, String), f64>| {
         json!(sums.iter().map(|((a, b), cost)| json!({name: a, "user": b, "cost": cost})).collect::<Vec<_>>())
+            .to_string()
     };
     all.push((add(&USERS), ids(&batch.users)));
     all.push((END_USERS.into(), ids(&batch.end_users)));
@@ -251,14 +260,14 @@ fn all_statements(batch: &Batch) -> Vec<(String, Value)> {
     all.push((add(&PROJECTS), ids(&batch.projects)));
     all.push((add(&TAGS), ids(&batch.tags)));
     for (entity, table, column) in DAILY {
-        all.push((upsert_daily(*entity, table, column), json!(batch.daily(*entity))));
+        all.push((upsert_daily(*entity, table, column), json!(batch.daily(*entity)).to_string()));
     }
-    all.push((MODELS.into(), json!(batch.models())));
+    all.push((MODELS.into(), json!(batch.models()).to_string()));
     all
 }
 
-fn ids(sums: &Sums) -> Value {
-    json!(sums.iter().map(|(id, cost)| json!({"id": id, "cost": cost})).collect::<Vec<_>>())
+fn ids(sums: &Sums) -> String {
+    json!(sums.iter().map(|(id, cost)| json!({"id": id, "cost": cost})).collect::<Vec<_>>()).to_string()
 }
 
 fn columns(list: &[(&str, &str)]) -> (String, String) {
