@@ -205,6 +205,7 @@ impl Writer {
     fn flush(&mut self) -> Work {
         let overflow = std::mem::take(&mut *self.overflow.lock().unwrap_or_else(PoisonError::into_inner));
         self.batch.merge(overflow);
+        self.counts.dropped_rows.fetch_add(std::mem::take(&mut self.batch.dropped_logs), Ordering::Relaxed);
         let (batch, doubtful) = (std::mem::take(&mut self.batch), self.doubtful.take());
         self.in_work = batch.len() + doubtful.as_ref().map_or(0, |doubtful| doubtful.batch.len());
         Box::pin(write(self.sink.clone(), batch, doubtful))
