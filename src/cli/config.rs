@@ -67,8 +67,9 @@ fn summary(loaded: &config::Loaded) -> String {
     if snapshot.master_key.is_none() {
         text += "; no master key is set, so every caller is Python's";
     }
-    if snapshot.settings.has_database {
-        text += "; a database is configured: model calls need `accept = [\"no_spend_rows\"]` in routes.toml";
+    if snapshot.keeps_no_books() {
+        text += "; the edge cannot write LiteLLM's spend rows into the configured database: model calls need `accept = \
+                 [\"no_spend_rows\"]` in routes.toml";
     }
     text + "\n"
 }

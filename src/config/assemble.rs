@@ -15,6 +15,7 @@ use super::{
     keys::{self, Rule, Section, rule},
     prices::PriceMap,
     redis,
+    registered::Shared,
     report::Verdict,
     yaml::{Map, Node, Value},
 };
@@ -276,6 +277,7 @@ impl Groups {
         let entries = list.value.as_list().ok_or_else(|| this.error(list, "model_list", shape("a list", list)))?;
         let prices = PriceMap::default();
         let number = |key: &str| router.get(key).and_then(|node| node.value.as_f64()).filter(|n| *n > 0.0);
+        let (mut built, mut shared) = (Vec::with_capacity(entries.len()), Shared::default());
         for (i, entry) in entries.iter().enumerate() {
             let at = format!("model_list[{i}]");
             let wrong = |this: &Assembly<'_>, problem: &str| this.error(entry, &at, problem);
@@ -294,7 +296,7 @@ impl Groups {
                 this.report.add(at, Some(name), Verdict::Skipped, shape("a string as model_name", name));
                 continue;
             };
-            let built = deployment::build(&Input {
+            let made = deployment::build(&Input {
                 model_group: name,
                 params,
                 model_info: info,
@@ -304,8 +306,8 @@ impl Groups {
                 router_stream_timeout: number("stream_timeout"),
                 request_timeout,
             });
-            let mut deployment = match built {
-                Built::Deployment(deployment) => *deployment,
+            let (mut deployment, registered) = match made {
+                Built::Deployment(deployment, registered) => (*deployment, registered),
                 Built::Skipped(why) => {
                     this.report.add(at, Some(entry), Verdict::Skipped, why);
                     continue;
@@ -314,7 +316,12 @@ impl Groups {
             entry_keys(this, &at, map, &mut deployment);
             rows(this, &at, params, info, &deployment);
             groups.other_names |= name.contains('*') || has_team(info);
-            groups.push(name, deployment);
+            shared.add(&registered);
+            built.push((name, deployment, registered));
+        }
+        for (name, deployment, registered) in built {
+            let model_map = registered.model_map(&shared, &prices);
+            groups.push(name, Deployment { model_map, ..deployment });
         }
         Ok(groups)
     }

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use super::{
     ConfigDecline, Deployment, Provider,
     env::{self, Env},
-    key_names,
     keys::{self, Rule, Section},
-    prices::{self, Entry, PriceMap},
+    prices::{Entry, PriceMap},
     provider,
+    registered::Registered,
     snapshot::{Prices, Slots},
     yaml::{Map, Value},
 };
@@ -68,7 +68,8 @@ const STRINGS: &[&str] = &["model", "api_key", "api_base", "api_version", "organ
 
 /// What one entry comes to.
 pub(crate) enum Built {
-    Deployment(Box<Deployment>),
+    /// without its `model_map`, which depends on the other deployments
+    Deployment(Box<Deployment>, Box<Registered>),
     /// LiteLLM logs an error, skips the entry and goes on; the reason names no value
     Skipped(String),
 }
@@ -151,8 +152,12 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
     }));
     let Address { api_base, uri, api_key, organization } = address(&inferred.provider, input, &mut declines);
     served_natively(&inferred.provider, &inferred.model, &info, uri.as_ref(), &mut declines);
-    let (pricing, fixed) = own_prices(input, &inferred.model, &name);
-    if pricing.as_ref().is_some_and(|pricing| pricing.needs_python) {
+    let id = match model_info.and_then(|info| info.get("id")) {
+        Some(node) => node.value.python_str(),
+        None => generate_model_id(model_group, params),
+    };
+    let registered = Registered::new(input, (&name, &inferred.model), litellm_model, &id);
+    if registered.pricing.as_ref().is_some_and(|pricing| pricing.needs_python) {
         declines.add(Decline::DeploymentParam, "the model's price".into());
     }
     let number = |key: &str| params.get(key).and_then(|node| node.value.as_f64()).filter(|n| *n > 0.0);
@@ -164,13 +169,8 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
     let stream_timeout = number("stream_timeout").or(input.router_stream_timeout).or(per_attempt);
     let (rpm, tpm) = (number("rpm"), number("tpm"));
     let limit = rpm.or(tpm.map(|tpm| (tpm / 1000.0 * 6.0).max(1.0))).map(|limit| limit as u32);
-    // prices and facts of its own change LiteLLM's answer
-    let model_map = model_map_applies(input, fixed)
-        .then(|| crate::spend::model_map::model_map(&name, &inferred.model, litellm_model))
-        .flatten();
-    let id = model_info.and_then(|info| info.get("id"));
-    Built::Deployment(Box::new(Deployment {
-        id: id.map_or_else(|| generate_model_id(model_group, params), |node| node.value.python_str()),
+    let deployment = Deployment {
+        id,
         model_group: model_group.to_owned(),
         litellm_model: litellm_model.to_owned(),
         model: inferred.model,
@@ -186,25 +186,21 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
         weight: number("weight"),
         rpm,
         tpm,
-        pricing,
+        pricing: registered.pricing.clone(),
         model_info: info,
-        model_map,
+        model_map: None,
         access_groups,
         lists_plainly: model_info.is_none_or(|info| LISTING.iter().all(|key| info.get(key).is_none())),
         declines: declines.0,
-        prices: Prices { fixed, ..Prices::default() },
+        prices: Prices { fixed: registered.fixed, ..Prices::default() },
         slots: Slots { limit, ..Slots::default() },
         outgoing: Default::default(),
-    }))
+    };
+    Built::Deployment(Box::new(deployment), Box::new(registered))
 }
 
 /// Keys of `model_info` that change lists of models (proxy_server.py `model_list`).
 const LISTING: &[&str] = &["blocked", "discoverable", "display_name", "mode", "team_id", "team_public_model_name"];
-
-/// Whether LiteLLM's facts about the model are the price map's alone.
-fn model_map_applies(input: &Input<'_>, fixed: bool) -> bool {
-    !fixed && input.model_info.is_none_or(|info| info.iter().all(|(key, _)| key == "id"))
-}
 
 /// A list of strings.
 fn names(value: &Value) -> Option<Vec<String>> {
@@ -331,54 +327,4 @@ fn served_natively(provider: &Provider, model: &str, info: &Entry, uri: Option<&
     if uri.and_then(Uri::host).is_some_and(|host| host.ends_with(".api.openai.com")) {
         declines.param("api_base");
     }
-}
-
-/// The deployment's own prices, and whether they hold whatever model the answer names
-/// (router.py `_deployment_model_cost_payload`, `use_custom_pricing_for_model`).
-fn own_prices(input: &Input<'_>, model: &str, provider: &str) -> (Option<crate::spend::Pricing>, bool) {
-    let mut custom = Entry::new();
-    let sources = [input.model_info, Some(input.params)];
-    for (key, node) in sources.into_iter().flatten().flat_map(Map::iter) {
-        if key_names::PRICING.contains(&key.as_str()) && !node.value.is_null() {
-            custom.insert(key, node.value.to_json());
-        }
-    }
-    let text = |map: Option<&Map>| {
-        let node = map.and_then(|map| map.get("base_model"))?;
-        node.value.as_str().filter(|name| !name.is_empty()).map(str::to_owned)
-    };
-    let base_model = text(input.model_info).or_else(|| text(Some(input.params)));
-    let backend = base_model.as_deref().unwrap_or(model);
-    let own = input.prices.find(backend, provider);
-    if custom.is_empty() {
-        let foreign = base_model.as_deref().is_some_and(|name| name.contains('/') && !name.starts_with(provider));
-        let pricing = own.as_ref().map(prices::pricing).or_else(|| foreign.then(crate::spend::Pricing::default));
-        return (
-            pricing.map(|pricing| crate::spend::Pricing { needs_python: pricing.needs_python || foreign, ..pricing }),
-            base_model.is_some(),
-        );
-    }
-    let backend = own.unwrap_or_default();
-    let token_prices = custom.keys().any(|key| key.contains("cost_per") && key.contains("token"));
-    if !token_prices {
-        // prices by second, character, tier table, ...
-        return (Some(crate::spend::Pricing { needs_python: true, ..prices::pricing(&backend) }), true);
-    }
-    const CACHE: &[&str] = &[
-        "cache_creation_input_token_cost",
-        "cache_creation_input_token_cost_above_1hr",
-        "cache_creation_input_token_cost_above_200k_tokens",
-        "cache_read_input_token_cost",
-        "cache_read_input_token_cost_above_200k_tokens",
-    ];
-    let (has_input, has_output) =
-        (custom.contains_key("input_cost_per_token"), custom.contains_key("output_cost_per_token"));
-    for (key, value) in backend {
-        let tier = ["_flex", "_priority", "_balanced", "_ultrafast"].iter().any(|suffix| key.ends_with(suffix));
-        let inherits = (has_input && CACHE.contains(&key.as_str())) || ((has_input || has_output) && tier);
-        if inherits && !custom.contains_key(&key) && !value.is_null() {
-            custom.insert(key, value);
-        }
-    }
-    (Some(prices::pricing(&custom)), true)
 }

@@ -15,6 +15,7 @@ mod prices;
 mod provider;
 mod provider_table;
 mod redis;
+mod registered;
 pub mod report;
 pub mod snapshot;
 pub mod yaml;

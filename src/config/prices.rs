@@ -41,6 +41,26 @@ impl PriceMap {
             .or_else(|| generalised(split, provider).then(Entry::new))
     }
 
+    /// Neither the map nor one of LiteLLM's rules for names says anything of it, with or without what stands in front.
+    pub(crate) fn never_heard_of(&self, name: &str) -> bool {
+        // `fallback_generalizations`, and names that LiteLLM's code looks for
+        const WORDS: &[&str] = &["gpt-5", "gpt-6", "claude-fable-", "claude-mythos-", "claude-3-7-sonnet", "gemini-"];
+        let lower = name.to_ascii_lowercase();
+        let ruled = |tail: &str| generalised(tail, "anthropic") || generalised(tail, "openai");
+        !self.lists(name) && !WORDS.iter().any(|word| lower.contains(word)) && !tails(&lower).any(ruled)
+    }
+
+    /// The map has it, with or without what stands in front, whoever's model it is.
+    pub(crate) fn lists(&self, name: &str) -> bool {
+        // regions of Bedrock: the model stands behind them
+        const REGIONS: &[&str] = &["us.", "eu.", "apac.", "jp.", "au.", "us-gov.", "global.", "ap-northeast-1."];
+        tails(name).any(|tail| {
+            let names = [tail.to_owned(), format!("openai/{tail}"), format!("anthropic/{tail}")];
+            names.iter().any(|name| self.get(name).is_some() || self.get(without_snapshot(name)).is_some())
+                || REGIONS.iter().any(|region| tail.starts_with(region))
+        })
+    }
+
     /// The entry with this key, letter case aside.
     pub(crate) fn get(&self, key: &str) -> Option<Entry> {
         let line = self.line(key).or_else(|| self.line_any_case(key))?;
@@ -85,6 +105,12 @@ impl PriceMap {
     pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> {
         self.text.lines().filter_map(split_line).map(|(key, _)| key)
     }
+}
+
+/// `a/b/c`, `b/c`, `c`.
+fn tails(name: &str) -> impl Iterator<Item = &str> {
+    let starts = name.match_indices('/').map(|(at, _)| at + 1);
+    [0].into_iter().chain(starts).filter_map(|at| name.get(at..))
 }
 
 /// The price map's rates of a model, for tests of other modules.
@@ -158,7 +184,7 @@ fn generalised(model: &str, provider: &str) -> bool {
 }
 
 /// `get_cost_per_unit`: a number, or the text of one (`1e-6` in config.yaml is text to PyYAML).
-fn number(value: &Value) -> Option<f64> {
+pub(crate) fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()))
 }
 

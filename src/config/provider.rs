@@ -66,6 +66,11 @@ pub(crate) fn infer(
     by_name(model, prices)
 }
 
+/// Whether LiteLLM has a provider of this name.
+pub(crate) fn is_provider(name: &str) -> bool {
+    PROVIDERS.contains(&name)
+}
+
 /// Provider and rest of a bare name, as LiteLLM takes them of a request's `model`. `None`: it knows none.
 pub(crate) fn name_provider(model: &str) -> Option<(String, String)> {
     let inferred = infer(model, None, None, &PriceMap::default())?;

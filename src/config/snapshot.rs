@@ -217,6 +217,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A database is configured, and the edge writes no spend there: it knows no address, or settings ask for other rows.
+    pub fn keeps_no_books(&self) -> bool {
+        let shared = !matches!(self.coordination, Coordination::Unsupported(_));
+        self.settings.has_database && (self.database_url.is_none() || self.settings.other_books || !shared)
+    }
+
     /// The model group a request's `model` names exactly. Aliases, wildcards, deployment ids, comma lists and unknown
     /// names are Python's.
     pub fn resolve(&self, model: &str) -> Result<&Arc<ModelGroup>, Decline> {

@@ -93,7 +93,7 @@ impl Proxy {
         };
         let declined_by_head = if head.headers.contains_key(header::ORIGIN) {
             Some(Decline::Cors)
-        } else if route.needs_body && snapshot.settings.has_database && !policy.accept_no_spend_rows {
+        } else if route.needs_body && snapshot.keeps_no_books() && !policy.accept_no_spend_rows {
             Some(Decline::SpendInDatabase)
         } else {
             guard::call(|| (route.admit_head)(&head, &snapshot)).unwrap_or(Err(Decline::Fault)).err()

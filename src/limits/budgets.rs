@@ -9,7 +9,7 @@ use crate::{
         Identity,
         record::{Budget, Key},
     },
-    spend::cost::python_float,
+    spend::{Spent, cost::python_float},
 };
 
 /// Spend and budget of something that is not in the key's rows: an end user, a tag.
@@ -217,6 +217,47 @@ impl Budgets {
             }
             None => format!("Budget has been exceeded! Current cost: {spend}, Max budget: {max}"),
         }
+    }
+
+    /// Whether LiteLLM compares it with the owners' budgets (`common_checks`), not while it validates the key.
+    pub fn is_late(&self, check: usize) -> bool {
+        !matches!(self.whose_check.get(check), Some(Whose::MemberEarly(_) | Whose::Key(_)))
+    }
+
+    /// Whose budget a check found spent.
+    pub fn check_spent(&self, check: usize, spend: f64) -> Spent {
+        let checked = self.checks.get(check);
+        let counter = checked.and_then(|check| self.counters.get(check.counter)).map(|counter| counter.key.as_str());
+        let (entity, id) = match self.whose_check.get(check) {
+            Some(Whose::MemberEarly(id)) => ("team_member", id.clone()),
+            Some(Whose::Key(_)) => ("key", counter.and_then(|key| key.strip_prefix("spend:key:")).unwrap_or("").into()),
+            Some(Whose::Project(id)) => ("project", id.clone()),
+            Some(Whose::Team(id)) => ("team", id.clone()),
+            Some(Whose::Organization(id)) => ("organization", id.clone()),
+            Some(Whose::Tag(id)) => ("tag", id.clone()),
+            Some(Whose::Member { user, team }) => ("team_member", format!("{user}:{team}")),
+            Some(Whose::User(id)) => ("user", id.clone()),
+            Some(Whose::EndUser(id)) => ("end_user", id.clone()),
+            None => ("", String::new()),
+        };
+        Spent { entity, id, limit: checked.map_or(0.0, |check| check.max), spend }
+    }
+
+    /// Whose budget a charge found no room in.
+    pub fn charge_spent(&self, charge: usize, spend: f64) -> Spent {
+        const ENTITIES: &[(&str, &str)] = &[
+            ("Key", "key"),
+            ("Team", "team"),
+            ("User", "user"),
+            ("EndUser", "end_user"),
+            ("Tag", "tag"),
+            ("TeamMember", "team_member"),
+            ("Organization", "organization"),
+            ("Project", "project"),
+        ];
+        let (kind, id) = self.whose_charge.get(charge).map_or(("", ""), |(kind, id)| (*kind, id));
+        let entity = ENTITIES.iter().find(|(known, _)| *known == kind).map_or("", |(_, entity)| entity);
+        Spent { entity, id: id.to_owned(), limit: self.charges.get(charge).map_or(0.0, |charge| charge.max), spend }
     }
 
     /// LiteLLM's words for a charge that found no room.

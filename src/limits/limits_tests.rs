@@ -185,7 +185,7 @@ fn refusals_have_litellms_bodies_and_headers() {
     ];
     assert_eq!(rate.headers(Dialect::OpenAi), headers);
     assert_eq!(rate.headers(Dialect::Anthropic), []);
-    let budget = Refusal::Budget { message: "no".into() };
+    let budget = Refusal::Budget { message: "no".into(), spent: Default::default(), late: false };
     assert_eq!(budget.status(), 422);
     assert_eq!(
         body(&budget, Dialect::Anthropic),

@@ -111,10 +111,13 @@ impl Ask {
         };
         match answer {
             Answer::OverBudget { check, spend } => {
-                Some(Refusal::Budget { message: self.budgets.check_message(*check, *spend) })
+                let (message, spent) =
+                    (self.budgets.check_message(*check, *spend), self.budgets.check_spent(*check, *spend));
+                Some(Refusal::Budget { message, spent, late: self.budgets.is_late(*check) })
             }
             Answer::NoRoom { charge, spend, cost } => {
-                Some(Refusal::Budget { message: self.budgets.charge_message(*charge, *spend, *cost) })
+                let message = self.budgets.charge_message(*charge, *spend, *cost);
+                Some(Refusal::Budget { message, spent: self.budgets.charge_spent(*charge, *spend), late: true })
             }
             Answer::OverRequests { counts } => {
                 let mut limited = refusal::limited(&self.descriptors, |d| d.requests).zip(counts);

@@ -204,13 +204,13 @@ fn same_answer(ours: &Result<Reservation, Refusal>, theirs: &Value, ask: &Ask) -
             (held.charged() - theirs["charged"].as_f64().unwrap()).abs() < 1e-9
                 && headers == listed.into_iter().collect()
         }
-        (Err(Refusal::Budget { message }), "budget") => {
+        (Err(Refusal::Budget { message, .. }), "budget") => {
             let check = theirs["index"].as_u64().unwrap() as usize;
             let expected = ask.budgets.check_message(check, theirs["spend"].as_f64().unwrap());
             rounded(message) == rounded(&expected)
         }
         // the peer names entities by position
-        (Err(Refusal::Budget { message }), "room") => {
+        (Err(Refusal::Budget { message, .. }), "room") => {
             let tail = |text: &str| rounded(text.split_once(" Current").map_or("", |(_, tail)| tail));
             tail(message) == tail(theirs["message"].as_str().unwrap())
         }

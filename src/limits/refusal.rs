@@ -4,7 +4,10 @@ use http::StatusCode;
 use time::{OffsetDateTime, macros::format_description};
 
 use super::descriptors::Descriptor;
-use crate::error::{Dialect, Failure, anthropic_type};
+use crate::{
+    error::{Dialect, Failure, anthropic_type},
+    spend::Spent,
+};
 
 /// Why a request is refused; every kind has LiteLLM's own status and words.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +15,9 @@ pub enum Refusal {
     /// 422 `budget_exceeded`; on every route in OpenAI's shape, as authentication errors are
     Budget {
         message: String,
+        spent: Spent,
+        /// by the checks that LiteLLM makes last
+        late: bool,
     },
     Rate(Rate),
     /// `fail_closed_rate_limit_enforcement` or `fail_closed_budget_enforcement`, and nothing to verify against
@@ -65,7 +71,7 @@ impl Refusal {
     pub fn failure(&self, dialect: Dialect) -> Failure {
         let status = self.status();
         match self {
-            Refusal::Budget { message } => {
+            Refusal::Budget { message, .. } => {
                 Failure { kind: Some("budget_exceeded".into()), ..Failure::new(status, message.clone()) }
             }
             Refusal::Rate(rate) => {
@@ -101,7 +107,8 @@ impl Rate {
         at.ok().and_then(|at| at.format(format).ok()).unwrap_or_default()
     }
 
-    fn message(&self) -> String {
+    /// LiteLLM's words.
+    pub fn message(&self) -> String {
         format!(
             "Rate limit exceeded for {}: {}. Limit type: {}. Current limit: {}, Remaining: {}. Limit resets at: {}",
             self.descriptor,

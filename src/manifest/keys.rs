@@ -190,7 +190,7 @@ const ROUTE: &[Key] = &[
         kind: Kind::Choices(&["no_spend_rows"]),
         required: false,
         default: "nothing",
-        doc: "Shortcomings that you accept for native answers of this route. `no_spend_rows`: native calls that fail, and streams that break off or report no usage, leave no row in the spend tables, although a database is configured; without it model calls decline to Python.",
+        doc: "Shortcomings that you accept for native answers of this route. `no_spend_rows`: where a database is configured, the master key's calls are served natively even if the edge could not write their row in the spend tables as LiteLLM does (a setting that changes the rows, a model whose tokens it cannot count); without it such calls decline to Python.",
         example: "accept = [\"no_spend_rows\"]",
     },
     Key {

@@ -57,7 +57,7 @@ declines! {
     RouterSettings = "router_settings", "retries, fallbacks, cooldowns or another routing setting is asked for";
     Caching = "caching", "response caching is on for this request";
     ModelsInDatabase = "models_in_database", "models or settings may also come from the database";
-    SpendInDatabase = "spend_in_database", "a database is configured and the route does not accept missing spend rows";
+    SpendInDatabase = "spend_in_database", "a database is configured, the edge could not write the call's row as LiteLLM does, and the route does not accept that it is missing";
     Setting = "setting", "another setting in config.yaml that the edge does not honour";
     // --- the route
     NotThisPath = "not_this_path", "the path needs Python's own decoding or a root path is set";

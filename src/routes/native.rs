@@ -43,7 +43,7 @@ pub type PathParams = HashMap<&'static str, String>;
 /// What the routes.toml entry adds to a route's own admission.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoutePolicy {
-    /// `accept = ["no_spend_rows"]`: model calls are served although a database is configured
+    /// `accept = ["no_spend_rows"]`: the master key's calls are served although their rows could not be written
     pub accept_no_spend_rows: bool,
     /// `providers = [...]`; `None`: all the route knows
     pub providers: Option<Vec<String>>,

@@ -1,13 +1,15 @@
-//! The row LiteLLM writes of a call that its authentication refuses (proxy/auth/auth_exception_handler.py, then
-//! proxy/hooks/proxy_track_cost_callback.py `async_post_call_failure_hook`). Only refusals whose row is known exactly
-//! leave one.
+//! The row LiteLLM writes of a call that its authentication or its limits refuse (proxy/auth/auth_exception_handler.py,
+//! proxy/common_request_processing.py, then proxy/hooks/proxy_track_cost_callback.py `async_post_call_failure_hook`). Only
+//! refusals whose row is known exactly leave one.
 use std::time::SystemTime;
 
 use super::{Call, settle};
 use crate::{
     auth::{Caller, Refusal},
+    config::name_provider,
     json::{Object, Raw},
-    spend::{Cost, Facts, Failed, Payer, Record, Shape, Trouble},
+    limits,
+    spend::{Facts, Failed, Payer, Record, Shape, Trouble},
 };
 
 /// What LiteLLM calls the calls of these paths, by their end.
@@ -33,83 +35,119 @@ const TYPES: &[(&str, &str)] = &[
 const LATE: &[&str] = &["team_model_access_denied", "user_model_access_denied", "project_model_access_denied"];
 const LATE_TEXTS: &[&str] = &["Authentication Error, Team=", "Authentication Error, Project="];
 
-/// Writes it, if it is known.
-pub(super) fn write(call: &Call, refusal: &Refusal) {
-    if let Some(record) = record(call, refusal) {
-        call.services.control.ledger.submit(record);
-    }
-}
+/// What LiteLLM says of a model where it knows none.
+const NO_MODEL: &str = r#"{"model_map_key":"","model_map_value":null}"#;
 
-fn record(call: &Call, refusal: &Refusal) -> Option<Record> {
-    let snapshot = &call.snapshot;
-    snapshot.database_url.as_ref().filter(|_| refusal.recorded && !snapshot.settings.other_books)?;
-    let failed = failed(refusal)?;
-    let path = call.head.path.as_str();
-    let (_, call_type) = CALL_TYPES.iter().find(|(end, _)| path.ends_with(end))?;
-    let is_call = !call_type.starts_with('/');
-    let body = Object::parse(&call.body).unwrap_or_default();
-    let deployment = match is_call {
-        true => {
-            let named = body.some("model").and_then(Raw::as_str);
-            let name = call.params.get("model").cloned().or(named.map(|name| name.into_owned()))?;
-            let group = snapshot.resolve(&name).ok()?;
-            // of several LiteLLM names only what they share
-            let [deployment] = group.deployments.as_slice() else { return None };
-            Some((deployment, group.name.clone()))
-        }
-        false => None,
-    };
-    let payer = match &call.caller {
-        Caller::Unknown(hash) => Payer { api_key: hash.to_string(), ..Payer::default() },
-        Caller::Stranger => Payer::default(),
-        caller => settle::payer(caller, None)?,
-    };
+/// The row of a refusal by LiteLLM's authentication. `Err`: LiteLLM's is not known.
+pub(super) fn of_authentication(call: &Call, refusal: &Refusal) -> Result<Option<Record>, Unknown> {
+    if !refusal.recorded || !is_kept(call) {
+        return Ok(None);
+    }
     let late = refusal.late
         || refusal.failure.kind.as_deref().is_some_and(|kind| LATE.contains(&kind))
         || LATE_TEXTS.iter().any(|text| refusal.failure.message.starts_with(text));
-    let knows_client = !(late && *call_type == "anthropic_messages");
     let call_id = super::litellm_headers::call_id(call.head.header("x-litellm-call-id"));
-    let text =
-        |of: fn(&crate::config::Deployment) -> String| deployment.as_ref().map(|(d, _)| of(d)).unwrap_or_default();
+    let made = || record(call, &call_id, failed(refusal)?, late);
+    made().map(Some).ok_or(Unknown)
+}
+
+/// The row of a call that a limit or a budget stopped.
+pub(super) fn of_limits(call: &Call, call_id: &str, group: &str, refusal: &limits::Refusal) -> Option<Record> {
+    if !is_kept(call) {
+        return None;
+    }
+    let provider = asked_provider(call, group);
+    let failed = match refusal {
+        limits::Refusal::Budget { message, spent, late } => {
+            let failed = Failed::new("BudgetExceededError", refusal.status().as_str(), &provider, message);
+            let failed = Failed {
+                normalized: "429_BUDGET_EXCEEDED",
+                rate_limit: Some("litellm_rate_limit"),
+                rate_limit_type: Some("budget"),
+                budget: Some(spent.clone()),
+                ..failed
+            };
+            return record(call, call_id, failed, *late);
+        }
+        limits::Refusal::Rate(rate) => {
+            let message = format!("litellm.RateLimitError: {}", rate.message());
+            let failed = Failed::new("ProxyRateLimitError", refusal.status().as_str(), &provider, &message);
+            let kind = if rate.kind == "max_parallel_requests" { "concurrent_requests" } else { rate.kind };
+            Failed { rate_limit: Some("litellm_rate_limit"), rate_limit_type: Some(kind), ..failed }
+        }
+        // settings that ask for these decline
+        limits::Refusal::Unverifiable { .. } => return None,
+    };
+    let record = record(call, call_id, failed, true)?;
+    // its authentication was over, and more is known; LiteLLM takes whatever has messages for a completion then
     Some(Record {
-        request_id: call_id.clone(),
-        call_id,
-        call_type,
-        payer,
-        spend: 0.0,
-        prompt_tokens: 0,
-        completion_tokens: 0,
-        total_tokens: 0,
-        cache_read_tokens: 0,
-        cache_creation_tokens: 0,
-        reasoning_tokens: 0,
-        started: call.now,
+        call_type: "acompletion",
+        tags: settle::tags(&call.head),
+        session_id: settle::session(&call.head).unwrap_or(record.session_id),
+        facts: Facts { shape: Shape::Limited, ..record.facts },
+        ..record
+    })
+}
+
+/// A refusal whose row is not known exactly.
+pub(super) struct Unknown;
+
+fn is_kept(call: &Call) -> bool {
+    call.snapshot.database_url.is_some() && !call.snapshot.settings.other_books
+}
+
+/// `resolve_llm_provider_for_rate_limit`: of the name as it stands, else that of the group's first deployment.
+fn asked_provider(call: &Call, group: &str) -> String {
+    let named = name_provider(group).map(|(provider, _)| provider);
+    let first = || Some(call.snapshot.resolve(group).ok()?.deployments.first()?.provider.as_str().to_owned());
+    named.or_else(first).unwrap_or_else(|| "litellm_proxy".to_owned())
+}
+
+/// `late`: by the checks that LiteLLM makes last.
+fn record(call: &Call, call_id: &str, failed: Failed, late: bool) -> Option<Record> {
+    let path = call.head.path.as_str();
+    let (_, call_type) = CALL_TYPES.iter().find(|(end, _)| path.ends_with(end))?;
+    let body = Object::parse(&call.body).unwrap_or_default();
+    let payer = match &call.caller {
+        Caller::Unknown(hash) => Payer { api_key: hash.to_string(), ..Payer::default() },
+        Caller::Stranger => Payer::default(),
+        caller => settle::payer(caller, settle::end_user(&body))?,
+    };
+    let knows_client = !(late && *call_type == "anthropic_messages");
+    let blank = Record::refused(call_id.to_owned(), call_type, payer, call.now, NO_MODEL.into());
+    let record = Record {
         ended: SystemTime::now(),
-        first_token: None,
-        model: text(|deployment| deployment.litellm_model.clone()),
-        model_id: text(|deployment| deployment.id.clone()),
-        model_group: deployment.as_ref().map(|(_, group)| group.clone()).unwrap_or_default(),
-        provider: text(|deployment| deployment.provider.as_str().to_owned()),
-        api_base: String::new(),
-        cache_hit: "False",
-        tags: Vec::new(),
         requester_ip: call.head.client.filter(|_| knows_client).map(|ip| ip.to_string()),
         session_id: uuid::Uuid::new_v4().to_string(),
-        succeeded: false,
-        caching_savings: 0.0,
         facts: Facts {
             user_agent: call.head.header("user-agent").filter(|_| knows_client).map(str::to_owned),
-            usage: String::new(),
-            shape: Shape::Refused,
-            cost: Cost::default(),
-            service_tier: None,
-            overhead_ms: None,
-            model_map: match deployment {
-                Some((deployment, _)) => deployment.model_map.clone()?,
-                None => r#"{"model_map_key":"","model_map_value":null}"#.into(),
-            },
             trouble: Trouble::Failed(Box::new(failed)),
+            ..blank.facts
         },
+        ..blank
+    };
+    if call_type.starts_with('/') { Some(record) } else { attributed(call, &body, record) }
+}
+
+/// What LiteLLM says of the model that was asked for: of several deployments only what they share.
+fn attributed(call: &Call, body: &Object<'_>, record: Record) -> Option<Record> {
+    let named = body.some("model").and_then(Raw::as_str);
+    let name = call.params.get("model").cloned().or(named.map(|name| name.into_owned()))?;
+    let group = call.snapshot.resolve(&name).ok()?;
+    let first = group.deployments.first()?;
+    let provider = first.provider.as_str();
+    if group.deployments.len() > 1 {
+        let shared = group.deployments.iter().all(|deployment| deployment.provider.as_str() == provider);
+        let provider = if shared { provider.to_owned() } else { String::new() };
+        return Some(Record { model: group.name.clone(), provider, ..record });
+    }
+    Some(Record {
+        model: first.litellm_model.clone(),
+        model_id: first.id.clone(),
+        model_group: group.name.clone(),
+        provider: provider.to_owned(),
+        facts: Facts { model_map: first.model_map.clone()?, ..record.facts },
+        ..record
     })
 }
 
@@ -125,7 +163,17 @@ fn failed(refusal: &Refusal) -> Option<Failed> {
         };
         return Some(Failed { normalized: word, ..Failed::new(class, failure.status.as_str(), "", message) });
     }
-    // a plain exception of Python's
-    let text = message.strip_prefix("Authentication Error, ").filter(|_| kind == "auth_error")?;
-    Some(Failed::new("Exception", "", "", text))
+    if kind != "auth_error" {
+        return None;
+    }
+    match message.strip_prefix("Authentication Error, ") {
+        // a plain exception of Python's
+        Some(text) => Some(Failed::new("Exception", "", "", text)),
+        None => Some(Failed::new(
+            "HTTPException",
+            failure.status.as_str(),
+            "",
+            &format!("{}: {message}", failure.status.as_str()),
+        )),
+    }
 }

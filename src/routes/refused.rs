@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::{
     Call, CallLog, Decline, Execution, HeaderList, Reply, ReplyBody,
     litellm_headers::{KeyHeaders, LITELLM_VERSION, push},
-    refusal_row,
+    refusal_row, settle,
 };
 use crate::{
     auth::{Refusal, Stop},
@@ -16,18 +16,23 @@ use crate::{
 /// What an admission returns whose caller was stopped.
 pub(super) fn stopped(call: Call, stop: Stop) -> Result<Execution, Decline> {
     match stop {
-        Stop::Refused(refusal) => Ok(refused(call, *refusal)),
+        Stop::Refused(refusal) => refused(call, *refusal),
         Stop::Declined(reason) => Err(reason),
     }
 }
 
 /// Answers with LiteLLM's status and body; such an answer has no header of LiteLLM's own.
-fn refused(call: Call, refusal: Refusal) -> Execution {
-    refusal_row::write(&call, &refusal);
+fn refused(call: Call, refusal: Refusal) -> Result<Execution, Decline> {
+    match refusal_row::of_authentication(&call, &refusal) {
+        Ok(Some(record)) => call.services.control.ledger.submit(record),
+        // a route without a body is no call: nobody asks for its row
+        Err(_) if !call.body.is_empty() && settle::rows_wanted(&call) => return Err(Decline::SpendInDatabase),
+        Ok(None) | Err(_) => {}
+    }
     let status: StatusCode = refusal.failure.status;
     let headers = [("content-type", "application/json")].into();
     let body = ReplyBody::Full(refusal.body());
-    Box::pin(std::future::ready(Reply { status, headers, body, log: CallLog::default() }))
+    Ok(Box::pin(std::future::ready(Reply { status, headers, body, log: CallLog::default() })))
 }
 
 /// The answer to a call that a limit or a budget stopped. Budgets are judged where LiteLLM authenticates: such an answer is
@@ -39,6 +44,9 @@ pub(super) fn over(
     refusal: &limits::Refusal,
     route: Dialect,
 ) -> Reply {
+    if let Some(record) = refusal_row::of_limits(call, call_id, group, refusal) {
+        call.services.control.ledger.submit(record);
+    }
     let dialect = refusal.dialect(route);
     let mut failure = refusal.failure(dialect);
     let mut headers = HeaderList::with_capacity(12);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Call, Decline, Head};
 use crate::{
     auth::Caller,
-    config::{Coordination, Deployment},
+    config::Deployment,
     json::{Object, Raw},
     limits::{self, Reservation},
     spend::{
@@ -81,49 +81,29 @@ impl Account {
         let payer = payer(&call.caller, kind.end_user)?;
         let model_map = deployment.model_map.clone()?;
         let head = &call.head;
-        let user_agent = head.header("user-agent").map(str::to_owned);
-        let tags = tags(head);
+        let blank = Record::refused(call_id.to_owned(), kind.call_type, payer, call.now, model_map);
         let record = Record {
             request_id: String::new(),
-            call_id: call_id.to_owned(),
-            call_type: kind.call_type,
-            payer,
-            spend: 0.0,
-            prompt_tokens: 0,
-            completion_tokens: 0,
-            total_tokens: 0,
-            cache_read_tokens: 0,
-            cache_creation_tokens: 0,
-            reasoning_tokens: 0,
-            started: call.now,
-            ended: call.now,
-            first_token: None,
             model: deployment.litellm_model.clone(),
             model_id: deployment.id.clone(),
             model_group: group.to_owned(),
             provider: deployment.provider.as_str().to_owned(),
-            api_base: String::new(),
             cache_hit: if kind.stream { "False" } else { "None" },
-            tags,
+            tags: tags(head),
             requester_ip: head.client.map(|ip| ip.to_string()),
             session_id: session(head).unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             succeeded: true,
-            caching_savings: 0.0,
             facts: Facts {
-                user_agent,
-                usage: String::new(),
+                user_agent: head.header("user-agent").map(str::to_owned),
                 shape: match (kind.call_type, kind.stream) {
                     ("anthropic_messages", false) => Shape::Messages,
                     ("anthropic_messages", true) => Shape::MessagesStream,
                     (_, false) => Shape::Json,
                     (_, true) => Shape::Stream,
                 },
-                cost: Cost::default(),
-                service_tier: None,
-                overhead_ms: None,
-                model_map,
-                trouble: Trouble::None,
+                ..blank.facts
             },
+            ..blank
         };
         let (ledger, counting) = (call.services.control.ledger.clone(), call.services.control.counting.clone());
         Some(Self { ledger, counting, record: Box::new(record), counted })
@@ -250,17 +230,29 @@ fn fail(record: &mut Record, failed: Box<Failed>) {
 }
 
 /// Whether a call of this caller can be billed as LiteLLM bills it. A virtual key's call that cannot is Python's: without
-/// a record its key would spend nothing. A stream may break off: then the tokens of its texts are counted.
+/// a record its key would spend nothing. So is everybody's, unless the operator accepts that rows are missing. A stream
+/// may break off: then the tokens of its texts are counted.
 pub(super) fn billable(call: &Call, deployment: &Deployment, stream: bool) -> Result<(), Decline> {
-    let Caller::Key(_) = &call.caller else { return Ok(()) };
-    let shared = !matches!(call.snapshot.coordination, Coordination::Unsupported(_));
-    let known = deployment.model_map.is_some() && deployment.pricing.is_some();
-    let countable = !stream || Encoding::of(&deployment.model).is_some() && prompt_is_countable(call);
-    if shared && known && countable && call.snapshot.database_url.is_some() {
+    let (is_key, rows_wanted) = (matches!(call.caller, Caller::Key(_)), rows_wanted(call));
+    if !is_key && !rows_wanted {
         return Ok(());
     }
-    tracing::debug!(stream, known, shared, "a virtual key's call needs python: it could not be billed");
-    Err(Decline::KeyFeature)
+    let kept = call.snapshot.database_url.is_some() && !call.snapshot.keeps_no_books();
+    let known = deployment.model_map.is_some();
+    // of a call that fails the prompt is counted; where it is no key's, about is enough
+    let encoding = Encoding::of(&deployment.model).is_some();
+    let countable = if is_key && stream { encoding && prompt_is_countable(call) } else { encoding || !rows_wanted };
+    if kept && known && countable {
+        return Ok(());
+    }
+    tracing::debug!(stream, known, kept, "a call needs python: it could not be billed");
+    Err(if is_key { Decline::KeyFeature } else { Decline::SpendInDatabase })
+}
+
+/// Whether a call without a row is none for the edge: a database is configured, and the route does not accept that rows
+/// are missing.
+pub(super) fn rows_wanted(call: &Call) -> bool {
+    call.snapshot.settings.has_database && !call.policy.accept_no_spend_rows
 }
 
 /// Whether the prompt's tokens can be counted here. Only a body with one of these words is looked at closely.
@@ -310,7 +302,7 @@ fn agent_tags(agent: &str) -> Vec<String> {
 
 /// Headers a client names its session in (litellm_pre_call_utils.py `get_chain_id_from_headers`): any
 /// `x-<vendor>-session-id`, then `x-session-id`.
-fn session(head: &Head) -> Option<String> {
+pub(super) fn session(head: &Head) -> Option<String> {
     let usable = |value: &&str| {
         value.len() >= 8 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Facts, Payer, Record, Shape, Trouble, batch::Batch, cost, model_map::model_map};
+use super::{Facts, Payer, Record, Shape, Trouble, batch::Batch, cost, model_map};
 
 fn text(row: &Value, name: &str) -> String {
     row[name].as_str().unwrap_or_default().to_owned()
@@ -77,7 +77,7 @@ fn record(row: &Value) -> Record {
             },
             service_tier: None,
             overhead_ms: metadata["litellm_overhead_time_ms"].as_f64(),
-            model_map: model_map(provider, name, &model).unwrap(),
+            model_map: model_map::text(&model, model_map::listed(provider, name, false, &serde_json::Map::new())),
             trouble: Trouble::None,
         },
     }

@@ -48,6 +48,8 @@ pub enum Shape {
     MessagesFailed,
     /// never called: LiteLLM's authentication refused it
     Refused,
+    /// never called: a rate limit refused it
+    Limited,
 }
 
 impl Shape {
@@ -110,7 +112,7 @@ pub fn metadata(record: &Record) -> (Value, Arc<str>) {
     let usage = match facts.shape {
         Shape::Json | Shape::Stream | Shape::StreamLeft => usage_object(facts),
         Shape::Failed | Shape::FailedStream | Shape::MessagesFailed | Shape::MessagesUnbegun => Map::new(),
-        Shape::Refused => Map::new(),
+        Shape::Refused | Shape::Limited => Map::new(),
         _ => messages_usage(record),
     };
     // what was sent is counted, and nothing else is known of it
@@ -159,6 +161,7 @@ pub fn metadata(record: &Record) -> (Value, Arc<str>) {
         Shape::MessagesBroken | Shape::MessagesUnbegun => UNKNOWN_TO_BROKEN,
         Shape::MessagesFailed => UNKNOWN_TO_FAILED,
         Shape::Refused => UNKNOWN_TO_REFUSED,
+        Shape::Limited => UNKNOWN_TO_REFUSED.split_last().map_or(&[], |(_, rest)| rest),
         Shape::Failed => &["cost_breakdown"],
         _ => &[],
     };
@@ -199,7 +202,7 @@ const UNKNOWN_TO_FAILED: &[&str] = &[
     "original_model_group",
 ];
 
-/// And that of a call that was refused.
+/// And that of a call that was refused; the last is known where its authentication was over.
 const UNKNOWN_TO_REFUSED: &[&str] = &[
     "cost_breakdown",
     "attempted_retries",
@@ -211,11 +214,13 @@ const UNKNOWN_TO_REFUSED: &[&str] = &[
 
 /// Without a traceback: there is none.
 fn error_information(failed: &Failed) -> Value {
+    let budget = failed.budget.as_ref();
     json!({
         "traceback": "", "error_code": failed.code, "error_class": failed.class, "llm_provider": failed.provider,
-        "error_message": failed.message, "normalized_error": failed.normalized, "error_budget_limit": null,
-        "error_budget_spend": null, "error_rate_limit_type": null, "error_budget_entity_id": null,
-        "error_budget_entity_type": null, "error_provider_request_id": failed.provider_request_id,
+        "error_message": failed.message, "normalized_error": failed.normalized,
+        "error_budget_limit": budget.map(|budget| budget.limit), "error_budget_spend": budget.map(|budget| budget.spend),
+        "error_rate_limit_type": failed.rate_limit_type, "error_budget_entity_id": budget.map(|budget| &budget.id),
+        "error_budget_entity_type": budget.map(|budget| budget.entity), "error_provider_request_id": failed.provider_request_id,
         "error_rate_limit_category": failed.rate_limit,
     })
 }

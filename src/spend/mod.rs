@@ -16,7 +16,7 @@ pub use heard::Heard;
 pub use ledger::Ledger;
 pub use metadata::{Facts, Shape};
 pub use record::{Payer, Record};
-pub use trouble::{Failed, Trouble};
+pub use trouble::{Failed, Spent, Trouble};
 
 #[cfg(test)]
 mod golden_tests;

@@ -1,11 +1,17 @@
 //! One finished call, as LiteLLM's spend tracking sees it (proxy/spend_tracking/spend_tracking_utils.py
 //! `get_logging_payload`): everything a `LiteLLM_SpendLogs` row, the daily tables and the spend columns are made of.
 //! It must never hold a key, a prompt or an answer.
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use super::metadata::Facts;
+use super::{
+    Cost, Trouble,
+    metadata::{Facts, Shape},
+};
 
 /// Who is billed. Empty strings where LiteLLM writes empty strings.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -67,6 +73,54 @@ pub struct Record {
 const ENDPOINTS: &[(&str, &str)] = &[("acompletion", "/chat/completions")];
 
 impl Record {
+    /// A call of which no more is known than that it began: one that was refused. Its id is the call's. `model_map`: JSON
+    /// text, see [`super::model_map`].
+    pub fn refused(
+        call_id: String,
+        call_type: &'static str,
+        payer: Payer,
+        started: SystemTime,
+        model_map: Arc<str>,
+    ) -> Self {
+        Self {
+            request_id: call_id.clone(),
+            call_id,
+            call_type,
+            payer,
+            spend: 0.0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            total_tokens: 0,
+            cache_read_tokens: 0,
+            cache_creation_tokens: 0,
+            reasoning_tokens: 0,
+            started,
+            ended: started,
+            first_token: None,
+            model: String::new(),
+            model_id: String::new(),
+            model_group: String::new(),
+            provider: String::new(),
+            api_base: String::new(),
+            cache_hit: "False",
+            tags: Vec::new(),
+            requester_ip: None,
+            session_id: String::new(),
+            succeeded: false,
+            caching_savings: 0.0,
+            facts: Facts {
+                user_agent: None,
+                usage: String::new(),
+                shape: Shape::Refused,
+                cost: Cost::default(),
+                service_tier: None,
+                overhead_ms: None,
+                model_map,
+                trouble: Trouble::None,
+            },
+        }
+    }
+
     /// `endpoint` of the daily tables; empty where LiteLLM has none.
     pub fn endpoint(&self) -> &'static str {
         ENDPOINTS.iter().find(|(name, _)| *name == self.call_type).map_or("", |(_, endpoint)| endpoint)

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::error::redact::redact;
+
 /// What went wrong with a call.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Trouble {
@@ -30,6 +32,20 @@ pub struct Failed {
     pub provider_request_id: Option<String>,
     /// `error_rate_limit_category`: who limits
     pub rate_limit: Option<&'static str>,
+    /// `error_rate_limit_type`: what is limited
+    pub rate_limit_type: Option<&'static str>,
+    pub budget: Option<Spent>,
+}
+
+/// A budget that stopped a call.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Spent {
+    /// whose it is: `key`, `team`, `team_member`, ...
+    pub entity: &'static str,
+    pub id: String,
+    /// US dollars
+    pub limit: f64,
+    pub spend: f64,
 }
 
 impl Failed {
@@ -46,9 +62,11 @@ impl Failed {
             code: code.to_owned(),
             provider: provider.to_owned(),
             normalized: normalized(class, code, message),
-            message: stored(message),
+            message: stored(&redact(message)),
             provider_request_id: None,
             rate_limit: (class == "RateLimitError").then_some("vendor_rate_limit"),
+            rate_limit_type: None,
+            budget: None,
         }
     }
 }
@@ -124,6 +142,7 @@ static COMPILED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 
 const CLASSES: &[(&str, &str)] = &[
     ("RateLimitError", "429_RATE_LIMIT_EXCEEDED"),
+    ("ProxyRateLimitError", "429_RATE_LIMIT_EXCEEDED"),
     ("AuthenticationError", "401_AUTHENTICATION_FAILED"),
     ("PermissionDeniedError", "403_PERMISSION_DENIED"),
     ("ContextWindowExceededError", "400_CONTEXT_WINDOW_EXCEEDED"),

@@ -216,11 +216,10 @@ fn routes(python: u16) -> String {
             "[[route]]\nid = \"{id}\"\nmatch = {{ methods = [\"{method}\"], paths = [\"{path}\"] }}\nmode = \"native\"\n{more}"
         )
     };
-    let models = "accept = [\"no_spend_rows\"]\n";
     format!(
         "schema = 1\n[python]\nurl = \"http://127.0.0.1:{python}\"\n{}{}{}{}{}{}",
-        row("chat_completions", "POST", "/v1/chat/completions", models),
-        row("messages", "POST", "/v1/messages", models),
+        row("chat_completions", "POST", "/v1/chat/completions", ""),
+        row("messages", "POST", "/v1/messages", ""),
         row("models", "GET", "/v1/models", ""),
         row("health_liveliness", "GET", "/health/liveliness", ""),
         row("health_readiness", "GET", "/health/readiness", ""),

@@ -1,4 +1,5 @@
-"""Writes cost.json: what LiteLLM's completion cost is for many models and usages.
+"""Writes cost.json: what LiteLLM's completion cost is for many models and usages; and cost_all.json: for every chat model of
+openai and anthropic in its price map, one list of costs in the order of its usages and tiers.
 
 Run with LiteLLM 1.106.2 importable: LITELLM_LOCAL_MODEL_COST_MAP=True python tests/golden/cost.py
 """
@@ -6,6 +7,7 @@ Run with LiteLLM 1.106.2 importable: LITELLM_LOCAL_MODEL_COST_MAP=True python te
 import json
 import pathlib
 
+import litellm
 from litellm.cost_calculator import completion_cost
 from litellm.types.utils import ModelResponse, Usage
 
@@ -43,24 +45,38 @@ def usage(provider, prompt, completion, read, creation, creation_1h, reasoning):
     )
 
 
+GRID = [(counts, tier) for counts in USAGES for tier in (TIERS if counts[0] in (19, 1500, 272001) else TIERS[:1])]
+
+
+def cost(provider, model, counts, tier):
+    response = ModelResponse(model=model)
+    response.usage = usage(provider, *counts)
+    if tier is not None:
+        response.service_tier = tier
+    try:
+        return completion_cost(completion_response=response, model=model, custom_llm_provider=provider)
+    except Exception:
+        return None
+
+
 def main():
     rows = []
     for provider, models in MODELS.items():
         for model in models:
-            for counts in USAGES:
-                for tier in TIERS if counts[0] in (19, 1500, 272001) else TIERS[:1]:
-                    response = ModelResponse(model=model)
-                    response.usage = usage(provider, *counts)
-                    if tier is not None:
-                        response.service_tier = tier
-                    try:
-                        cost = completion_cost(completion_response=response, model=model, custom_llm_provider=provider)
-                    except Exception:
-                        cost = None
-                    rows.append([provider, model, *counts, tier, cost])
-    path = pathlib.Path(__file__).parent / "cost.json"
-    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+            rows += [[provider, model, *counts, tier, cost(provider, model, counts, tier)] for counts, tier in GRID]
+    here = pathlib.Path(__file__).parent
+    (here / "cost.json").write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     print(len(rows), "rows", sum(row[-1] is None for row in rows), "without a price")
+    models = {}
+    for name, entry in sorted(litellm.model_cost.items()):
+        provider = entry.get("litellm_provider")
+        if provider in MODELS and entry.get("mode", "chat") == "chat":
+            model = name.removeprefix(provider + "/")
+            models[f"{provider}/{model}"] = [cost(provider, model, counts, tier) for counts, tier in GRID]
+    lines = ",\n".join(f"{json.dumps(name)}:{json.dumps(costs, separators=(',', ':'))}" for name, costs in models.items())
+    grid = json.dumps([[*counts, tier] for counts, tier in GRID], separators=(",", ":"))
+    (here / "cost_all.json").write_text('{"grid":' + grid + ',\n"models":{\n' + lines + "\n}}\n")
+    print(len(models), "models")
 
 
 main()

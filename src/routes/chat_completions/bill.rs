@@ -59,9 +59,10 @@ impl Bill {
         let (model, tier) = (self.said.model.as_deref(), self.said.service_tier.as_deref());
         let (usage, shape) = usage;
         let tokens = usage.tokens();
-        let cost = price::cost(&self.deployment, model, tier, &tokens).unwrap_or_default();
+        let cost = price::cost(&self.deployment, model, tier, &tokens);
         let mut text = Vec::with_capacity(256);
-        usage.write(&mut text, Some(cost.total));
+        // what costs nothing is not stamped (main.py `_stamp_streaming_usage_cost`)
+        usage.write(&mut text, cost.map(|cost| cost.total).filter(|cost| *cost > 0.0));
         Some(Outcome {
             shape: Some(shape),
             id: self.said.id?,
@@ -69,7 +70,7 @@ impl Bill {
             counts: (usage.prompt, usage.completion, usage.total),
             tokens,
             usage: String::from_utf8(text).unwrap_or_default(),
-            cost,
+            cost: cost.unwrap_or_default(),
             uncached_input: price::uncached_input(&self.deployment, model, tier, &tokens),
             service_tier: self.said.service_tier,
             overhead_ms: None,

@@ -8,7 +8,7 @@ use crate::{
     config::Deployment,
     providers::anthropic::transcript::Transcript,
     routes::settle::{Ending, Outcome},
-    spend::{Failed, Meter, Shape, Usage, tokens::Encoding},
+    spend::{Cost, Failed, Meter, Shape, Usage, tokens::Encoding},
     upstream,
 };
 
@@ -65,6 +65,32 @@ impl Bill {
             first_token: self.first_token,
         }
     }
+}
+
+/// A whole stream that never began and said nothing: it has a row of its own, by the call's id. `None`: it said something.
+pub(super) fn silent(
+    transcript: Transcript,
+    call_id: String,
+    api_base: String,
+    first_token: Option<SystemTime>,
+) -> Option<Outcome> {
+    const USAGE: &str = r#"{"completion_tokens":0,"prompt_tokens":0,"total_tokens":0,
+        "completion_tokens_details":{"text_tokens":0,"reasoning_tokens":0}}"#;
+    let said = transcript.finish();
+    (!said.unread && said.heard.is_empty()).then(|| Outcome {
+        ending: Ending::Whole,
+        shape: Some(Shape::StreamLeft),
+        id: call_id,
+        api_base,
+        counts: (0, 0, 0),
+        tokens: Usage::default(),
+        usage: USAGE.to_owned(),
+        cost: Cost::default(),
+        uncached_input: 0.0,
+        service_tier: None,
+        overhead_ms: None,
+        first_token,
+    })
 }
 
 /// The tokens after what was said was read.

@@ -171,7 +171,14 @@ impl Relay {
     /// Bills the stream as it ended.
     fn settle(&mut self, ending: Ending) {
         let Some(account) = self.admitted.account.take() else { return };
-        let Some(id) = self.usage.id.clone() else { return };
+        let Some(id) = self.usage.id.clone() else {
+            if ending == Ending::Whole && self.first_token.is_some() {
+                let (transcript, call_id) = (std::mem::take(&mut self.transcript), self.admitted.call_id.clone());
+                let (api_base, first_token) = (self.admitted.outgoing.uri.to_string(), self.first_token);
+                account.settle_counted(0, move |_| bill::silent(transcript, call_id, api_base, first_token));
+            }
+            return;
+        };
         let bill = Bill {
             id,
             deployment: Arc::clone(&self.admitted.deployment),
