@@ -3,16 +3,20 @@
 pub mod access;
 pub mod checks;
 pub mod directory;
+pub mod end_users;
 pub mod hash;
 pub mod invalidation;
 pub mod limited;
+pub mod named;
 pub mod presented;
 pub mod record;
 pub mod refusal;
 
 pub use checks::{Request, Stop, judge, judge_info, judge_read};
 pub use directory::{Ages, Directory, Found};
+pub use end_users::{EndUser, EndUsers, Standing};
 pub use hash::KeyHash;
+pub use named::{Named, named};
 pub use presented::Presented;
 pub use record::Identity;
 pub use refusal::Refusal;

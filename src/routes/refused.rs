@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{
-    Call, CallLog, Decline, Execution, HeaderList, Reply, ReplyBody,
+    Admission, Call, CallLog, Execution, HeaderList, Reply, ReplyBody,
     litellm_headers::{KeyHeaders, LITELLM_VERSION, push},
     refusal_row,
 };
@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// What an admission returns whose caller was stopped.
-pub(super) fn stopped(call: Call, stop: Stop) -> Result<Execution, Decline> {
+pub(super) fn stopped(call: Call, stop: Stop) -> Admission {
     match stop {
         Stop::Refused(refusal) => Ok(refused(call, *refusal)),
-        Stop::Declined(reason) => Err(reason),
+        Stop::Declined(reason) => Err(reason.into()),
     }
 }
 
