@@ -194,6 +194,9 @@ impl Directory {
     /// Forgets what LiteLLM's cache key names: a key's hash, `team_id:<id>`, a bare user id, `project_id:<id>`,
     /// `org_id:<id>`, ... (proxy/common_utils/auth_cache_invalidation_pubsub.py). What it cannot place empties all.
     pub fn invalidate(&self, cache_key: &str) {
+        if cache_key.starts_with("end_user_id:") || cache_key == "end_user_restricted_registry" {
+            return self.end_users.doubt();
+        }
         self.invalidations.fetch_add(1, Ordering::AcqRel);
         if let Some(hash) = KeyHash::parse(cache_key) {
             self.entries.remove(&hash);
@@ -205,8 +208,6 @@ impl Directory {
         match kind {
             "team_id" => self.keep(|identity| identity.key.team_id.as_deref() != Some(id)),
             "project_id" => self.keep(|identity| identity.key.project_id.as_deref() != Some(id)),
-            "end_user_id" => self.end_users.doubt(),
-            "" if id == "end_user_restricted_registry" => self.end_users.doubt(),
             "tag" | "jwt_key_mapping" | "spend" => {}
             "" => self.keep(|identity| identity.key.user_id.as_deref() != Some(id)),
             _ => self.entries.clear(),

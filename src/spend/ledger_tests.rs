@@ -5,6 +5,7 @@ use std::{
 };
 
 use super::*;
+use crate::spend::batch::Entity;
 
 /// Answers as told; remembers the key sums of what it wrote.
 #[derive(Default)]
@@ -116,4 +117,21 @@ fn batches_fold_by_entity_and_day_and_tags_count_once() {
         (&days[0]["api_requests"], &days[0]["spend"], &days[0]["request_id"]),
         (&2.into(), &0.75.into(), &"a".into())
     );
+}
+
+#[test]
+fn end_users_that_callers_make_up_are_bounded() {
+    let mut batch = Batch::default();
+    for n in 0..10_100 {
+        let mut record = record("same", 1.0);
+        record.payer.end_user = Some(format!("made-up-{n}"));
+        batch.add(&record);
+    }
+    let of_end_users = |batch: &Batch| (batch.end_users.len(), batch.daily(Entity::EndUser).len());
+    assert_eq!(of_end_users(&batch), (10_000, 10_000));
+    assert_eq!(batch.keys.values().sum::<f64>(), 10_100.0, "the key pays for all");
+    let mut known = record("same", 1.0);
+    known.payer.end_user = Some("made-up-7".into());
+    batch.add(&known);
+    assert_eq!(batch.end_users["made-up-7"], 2.0);
 }
