@@ -11,6 +11,7 @@ use super::{
     access::{self, Aliases, Unsure},
     allowed_routes, limited,
     metadata_words::is_plain,
+    named,
     presented::{abbreviated, presented},
     record::Identity,
     refusal::{Refusal, read_timestamp},
@@ -65,10 +66,20 @@ pub fn judge(request: &Request<'_>) -> Result<(), Stop> {
     }
     let Some(master) = &request.snapshot.master_key else { return Err(Stop::Declined(Decline::MasterKeyUnset)) };
     // LiteLLM looks through the body before it looks at the key
-    if request.body.iter().any(|(name, _)| !UNSUSPICIOUS.contains(&name)) {
+    if request.body.iter().any(|(name, value)| !UNSUSPICIOUS.contains(&name) && !names_only(name, value)) {
         return Err(Stop::Declined(Decline::Field));
     }
-    by((EARLY_CHECKS, LATE_CHECKS), request, master, || model(request))
+    by((EARLY_CHECKS, LATE_CHECKS), request, master, || model(request)).map_err(|stop| match stop {
+        // whom the row of a refused call names depends on what LiteLLM had in memory
+        Stop::Refused(_) if named::names_somebody(request.head, request.body) => Stop::Declined(Decline::Field),
+        stop => stop,
+    })
+}
+
+/// Whether all that the field can do is to name an end user.
+fn names_only(name: &str, value: Raw<'_>) -> bool {
+    let plain = |object: Object<'_>| !object.has_duplicates() && object.iter().all(|(name, _)| name == "user_id");
+    named::FIELDS.contains(&name) && (name != "metadata" || value.is_null() || value.object().is_some_and(plain))
 }
 
 /// Judges the caller of a route that names no model and has no body.
@@ -115,7 +126,7 @@ fn by(
 
 /// Fields of a body that LiteLLM's authentication does not look at (auth_utils.py `is_request_body_safe`,
 /// `get_end_user_id_from_request_body`, auth_checks.py `_guardrail_modification_check`), but for `model`. All others might
-/// be refused, name an end user or carry tags.
+/// be refused or carry tags; of end users [`named`] knows.
 pub const UNSUSPICIOUS: &[&str] = &[
     "model",
     "messages",

@@ -238,6 +238,9 @@ fn features_without_a_check_of_their_own_are_pythons() {
 fn bodies_that_litellm_looks_into_are_pythons() {
     for (more, reason) in [
         (json!({"api_base": "http://x"}), "field"),
+        (json!({"metadata": {"user_id": "u", "tags": ["t"]}}), "field"),
+        (json!({"metadata": "{}"}), "field"),
+        // what the row of a refused caller says of an end user is Python's
         (json!({"user": "u"}), "field"),
         (json!({"metadata": {"user_id": "u"}}), "field"),
         (json!({"model": "a,b"}), "model"),
@@ -250,6 +253,10 @@ fn bodies_that_litellm_looks_into_are_pythons() {
         let body = merged(body(), &more);
         let blocked = caller(&json!({"key": {"blocked": true}}));
         assert_eq!(said(&judged(&blocked, "/v1/messages", Some(KEY), &body, true)), reason, "{more}");
+    }
+    for more in [json!({"user": "u"}), json!({"metadata": {"user_id": "u"}}), json!({"safety_identifier": "u"})] {
+        let body = merged(body(), &more);
+        assert_eq!(judged(&caller(&json!({})), "/v1/messages", Some(KEY), &body, true), Ok(()), "{more}");
     }
     let body = json!({"api_base": "x"});
     assert_eq!(said(&judged(&Caller::Stranger, "/v1/messages", None, &body, true)), "field");

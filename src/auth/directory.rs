@@ -11,7 +11,11 @@ use std::{
 
 use quick_cache::sync::Cache;
 
-use super::{hash::KeyHash, record::Identity};
+use super::{
+    end_users::{EndUser, EndUsers},
+    hash::KeyHash,
+    record::Identity,
+};
 use crate::{
     secret::Secret,
     store::{Postgres, Unavailable},
@@ -22,6 +26,16 @@ use crate::{
 pub trait Rows: std::fmt::Debug + Send + Sync {
     /// The key of that hash (64 hex digits). `Ok(None)`: there is none.
     async fn read(&self, url: &Secret, hash: String) -> Result<Option<Identity>, Unavailable>;
+
+    /// Every end user that something holds for, `most` at most.
+    async fn restricted_end_users(&self, _url: &Secret, _most: i64) -> Result<Vec<EndUser>, Unavailable> {
+        Ok(Vec::new())
+    }
+
+    /// `Ok(None)`: there is none.
+    async fn end_user(&self, _url: &Secret, _id: String) -> Result<Option<EndUser>, Unavailable> {
+        Ok(None)
+    }
 
     /// Whether nobody may be served from there, whatever was read before: the schema has become another one. Looks again
     /// from time to time.
@@ -34,6 +48,14 @@ pub trait Rows: std::fmt::Debug + Send + Sync {
 impl Rows for Postgres {
     async fn read(&self, url: &Secret, hash: String) -> Result<Option<Identity>, Unavailable> {
         self.identity(url, hash).await
+    }
+
+    async fn restricted_end_users(&self, url: &Secret, most: i64) -> Result<Vec<EndUser>, Unavailable> {
+        Postgres::restricted_end_users(self, url, most).await
+    }
+
+    async fn end_user(&self, url: &Secret, id: String) -> Result<Option<EndUser>, Unavailable> {
+        Postgres::end_user(self, url, id).await
     }
 
     async fn refuses(&self, url: &Secret) -> Option<Unavailable> {
@@ -94,11 +116,15 @@ pub struct Directory {
     /// raised by every invalidation: what was read meanwhile is not kept
     invalidations: Arc<AtomicU64>,
     ages: Ages,
+    /// of the same database
+    pub end_users: EndUsers,
 }
 
 impl Directory {
     pub fn new(rows: impl Rows + 'static, ages: Ages) -> Self {
-        Self { rows: Arc::new(rows), entries: Arc::new(Cache::new(CAPACITY)), invalidations: Arc::default(), ages }
+        let (rows, invalidations): (Arc<dyn Rows>, _) = (Arc::new(rows), Arc::default());
+        let end_users = EndUsers::new(rows.clone(), ages);
+        Self { rows, entries: Arc::new(Cache::new(CAPACITY)), invalidations, ages, end_users }
     }
 
     /// The identity where it is known and fresh, without waiting.
@@ -168,6 +194,9 @@ impl Directory {
     /// Forgets what LiteLLM's cache key names: a key's hash, `team_id:<id>`, a bare user id, `project_id:<id>`,
     /// `org_id:<id>`, ... (proxy/common_utils/auth_cache_invalidation_pubsub.py). What it cannot place empties all.
     pub fn invalidate(&self, cache_key: &str) {
+        if cache_key.starts_with("end_user_id:") || cache_key == "end_user_restricted_registry" {
+            return self.end_users.doubt();
+        }
         self.invalidations.fetch_add(1, Ordering::AcqRel);
         if let Some(hash) = KeyHash::parse(cache_key) {
             self.entries.remove(&hash);
@@ -179,7 +208,7 @@ impl Directory {
         match kind {
             "team_id" => self.keep(|identity| identity.key.team_id.as_deref() != Some(id)),
             "project_id" => self.keep(|identity| identity.key.project_id.as_deref() != Some(id)),
-            "end_user_id" | "tag" | "jwt_key_mapping" | "spend" => {}
+            "tag" | "jwt_key_mapping" | "spend" => {}
             "" => self.keep(|identity| identity.key.user_id.as_deref() != Some(id)),
             _ => self.entries.clear(),
         }
@@ -188,6 +217,7 @@ impl Directory {
     /// Believes nothing any longer without asking: something may have been missed. What is known still goes on while
     /// Postgres does not answer.
     pub fn doubt(&self) {
+        self.end_users.doubt();
         self.invalidations.fetch_add(1, Ordering::AcqRel);
         let now = Instant::now();
         let known: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.identity.is_some()).collect();
@@ -199,6 +229,7 @@ impl Directory {
 
     /// Forgets everything: the database or the configuration is another one.
     pub fn clear(&self) {
+        self.end_users.clear();
         self.invalidations.fetch_add(1, Ordering::AcqRel);
         self.entries.clear();
     }

@@ -41,15 +41,41 @@ const MANAGED: &[&str] = &[
 /// Ends of paths that only make new things.
 const MAKES: &[&str] = &["generate", "new", "info", "list", "health"];
 
-/// Whether a call that Python granted may have changed a key, its team, its user, ... LiteLLM does not publish every such
-/// change: after `/key/delete` and `/team/block` only the worker that was asked knows. What went by here is known here too.
-pub fn may_change(method: &Method, path: &str) -> bool {
+/// The same of end users: a new one may have limits, which the one without a row had not.
+const CUSTOMERS: &[&str] = &["customer", "end_user"];
+
+/// What is no longer believed after a call that Python granted, which may have changed a key, its team, its user, ...
+/// LiteLLM does not publish every such change: after `/key/delete` and `/team/block` only the worker that was asked knows.
+/// What went by here is known here too.
+pub fn went_by(method: &Method, path: &str, directory: &Directory) {
+    match changes(method, path) {
+        Changes::Nothing => {}
+        Changes::EndUsers => directory.end_users.doubt(),
+        Changes::All => directory.doubt(),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    Nothing,
+    EndUsers,
+    All,
+}
+
+fn changes(method: &Method, path: &str) -> Changes {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        return false;
+        return Changes::Nothing;
     }
     // a root path or a version may stand in front
-    let managed = path.split('/').take(5).any(|part| MANAGED.contains(&part));
-    managed && !path.rsplit('/').next().is_some_and(|end| MAKES.contains(&end))
+    let names = |list: &[&str]| path.split('/').take(5).any(|part| list.contains(&part));
+    let makes = || path.rsplit('/').next().is_some_and(|end| MAKES.contains(&end));
+    if names(CUSTOMERS) {
+        Changes::EndUsers
+    } else if names(MANAGED) && !makes() {
+        Changes::All
+    } else {
+        Changes::Nothing
+    }
 }
 
 #[cfg(test)]
@@ -61,12 +87,16 @@ mod tests {
         for path in
             ["/key/delete", "/team/block", "/litellm/v2/user/update", "/key/sk-1/regenerate", "/scim/v2/Users/u"]
         {
-            assert!(may_change(&Method::POST, path), "{path}");
-            assert!(!may_change(&Method::GET, path), "{path}");
+            assert_eq!(changes(&Method::POST, path), Changes::All, "{path}");
+            assert_eq!(changes(&Method::GET, path), Changes::Nothing, "{path}");
         }
-        assert!(may_change(&Method::DELETE, "/v1/access_group/a"));
+        assert_eq!(changes(&Method::DELETE, "/v1/access_group/a"), Changes::All);
+        for path in ["/customer/new", "/customer/update", "/litellm/end_user/block"] {
+            assert_eq!(changes(&Method::POST, path), Changes::EndUsers, "{path}");
+            assert_eq!(changes(&Method::GET, path), Changes::Nothing, "{path}");
+        }
         for path in ["/key/generate", "/team/new", "/v1/chat/completions", "/key/health", "/", "/v1/messages"] {
-            assert!(!may_change(&Method::POST, path), "{path}");
+            assert_eq!(changes(&Method::POST, path), Changes::Nothing, "{path}");
         }
     }
 }

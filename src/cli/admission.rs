@@ -59,7 +59,7 @@ fn ask_in(question: &AdmissionQuestion<'_>, env: Env) -> anyhow::Result<Option<S
         now: SystemTime::now(),
     };
     // an execution that is never polled calls nobody
-    Ok((question.route.admit)(call).err().map(|decline| told(decline, &snapshot)))
+    Ok((question.route.admit)(call).err().map(|halt| told(halt.decline(), &snapshot)))
 }
 
 fn told(decline: Decline, snapshot: &Snapshot) -> String {

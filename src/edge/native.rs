@@ -17,9 +17,26 @@ use crate::{
     capture,
     error::{EdgeError, Failure},
     faults::{self, fault},
-    routes::{CallLog, EventStream, Execution, Reply, ReplyBody},
+    routes::{Call, CallLog, Decline, EventStream, Execution, Fetched, Halt, NativeRoute, Reply, ReplyBody, end_user},
     telemetry::{access_log::Side, metrics::AbortedBy},
 };
+
+/// Asks the route, and once more where it had to know what was not in memory.
+pub(super) async fn admit(route: &NativeRoute, call: Call) -> Result<Execution, Decline> {
+    let call = match route.fetch {
+        Some(fetch) => fetch(call).await?,
+        None => call,
+    };
+    let ask = |call| guard::call(|| (route.admit)(call)).unwrap_or(Err(Decline::Fault.into()));
+    let admitted = match ask(call) {
+        Err(Halt::Unread { mut call, end_user: id }) => {
+            call.fetched = Some(Fetched::EndUser(end_user::read(&call, &id).await));
+            ask(*call)
+        }
+        admitted => admitted,
+    };
+    admitted.map_err(|halt| halt.decline())
+}
 
 /// Drives `execution` and answers. `Err` is for the client's connection only; it is never an occasion for Python.
 pub(super) async fn run(

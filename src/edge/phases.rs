@@ -163,13 +163,8 @@ impl Proxy {
             started: ctx.record.started,
             now: SystemTime::now(),
         };
-        let call = match route.fetch {
-            Some(fetch) => fetch(call).await,
-            None => Ok(call),
-        };
         // admission has no side effects: what it cannot decide, Python can
-        let admitted = call.and_then(|call| guard::call(|| (route.admit)(call)).unwrap_or(Err(Decline::Fault)));
-        match admitted {
+        match native::admit(route, call).await {
             Ok(execution) => Ok(Way::Native(execution)),
             Err(reason) => {
                 self.decline(ctx, route, reason);
@@ -390,9 +385,10 @@ impl ProxyHttp for Proxy {
             python.distrust_pooled();
         }
         let request = session.req_header();
-        if response.status.is_success() && auth::invalidation::may_change(&request.method, request.uri.path()) {
+        if response.status.is_success() {
             // before the caller hears that it is done
-            self.0.services.control.directory.doubt();
+            let directory = &self.0.services.control.directory;
+            auth::invalidation::went_by(&request.method, request.uri.path(), directory);
         }
         response.insert_header(passthrough::EDGE_HEADER, "python")
     }

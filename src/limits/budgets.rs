@@ -84,10 +84,22 @@ fn increased(budget: Option<&Budget>) -> bool {
 }
 
 impl Budgets {
-    /// The budgets of a virtual key's request. A free model and a route that costs nothing have none: then use
-    /// `Budgets::default()`, except that the key's own budget still holds on such routes.
-    pub fn of(identity: &Identity, others: &Others<'_>) -> Self {
+    /// The budgets of a request; the master key (`None`) has none of its own. A free model and a route that costs nothing
+    /// have none: then use `Budgets::default()`, except that the key's own budget still holds on such routes.
+    pub fn of(identity: Option<&Identity>, others: &Others<'_>) -> Self {
         let mut budgets = Self::default();
+        match identity {
+            Some(identity) => budgets.add(identity, others),
+            None => {
+                budgets.check_end_user(others.end_user);
+                budgets.charge_end_user(others.end_user);
+            }
+        }
+        budgets
+    }
+
+    fn add(&mut self, identity: &Identity, others: &Others<'_>) {
+        let budgets = self;
         let (key, team) = (&identity.key, identity.team.as_ref());
         let ids = (key.user_id.as_deref(), team.map(|team| team.team_id.as_str()));
         let member_key = |(user, team): (&str, &str)| format!("spend:team_member:{user}:{team}");
@@ -141,11 +153,7 @@ impl Budgets {
             let whose = Whose::Member { user: ids.0.to_owned(), team: ids.1.to_owned() };
             budgets.check(member_key(ids), member_spend, Over::AtLeast, max, whose);
         }
-        let end_user = others.end_user.and_then(|user| Some((user, user.max_budget?)));
-        if let Some((user, max)) = end_user {
-            let whose = Whose::EndUser(user.id.clone());
-            budgets.check(format!("spend:end_user:{}", user.id), user.spend, Over::Above, max, whose);
-        }
+        budgets.check_end_user(others.end_user);
 
         // charged in another order than compared
         budgets.charge(&of_key, key_max, "Key", &key.token);
@@ -155,9 +163,7 @@ impl Budgets {
         if let Some((user, max)) = user_max {
             budgets.charge(&format!("spend:user:{}", user.user_id), Some(max), "User", &user.user_id);
         }
-        if let Some((user, max)) = end_user {
-            budgets.charge(&format!("spend:end_user:{}", user.id), Some(max), "EndUser", &user.id);
-        }
+        budgets.charge_end_user(others.end_user);
         for tag in others.tags {
             budgets.charge(&format!("spend:tag:{}", tag.id), tag.max_budget, "Tag", &tag.id);
         }
@@ -172,7 +178,19 @@ impl Budgets {
             let id = &project.project_id;
             budgets.charge(&format!("spend:project:{id}"), Some(max), "Project", id);
         }
-        budgets
+    }
+
+    fn check_end_user(&mut self, user: Option<&Entity>) {
+        if let Some((user, max)) = user.and_then(|user| Some((user, user.max_budget?))) {
+            let whose = Whose::EndUser(user.id.clone());
+            self.check(format!("spend:end_user:{}", user.id), user.spend, Over::Above, max, whose);
+        }
+    }
+
+    fn charge_end_user(&mut self, user: Option<&Entity>) {
+        if let Some(user) = user {
+            self.charge(&format!("spend:end_user:{}", user.id), user.max_budget, "EndUser", &user.id);
+        }
     }
 
     fn counter(&mut self, key: String, known: f64) -> usize {

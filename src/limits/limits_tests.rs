@@ -102,7 +102,7 @@ fn budgets_are_compared_and_charged_in_litellms_order_and_words() {
     let end_user = Entity { id: "e".into(), spend: 0.7, max_budget: Some(7.0) };
     let tag = Entity { id: "g".into(), spend: 0.8, max_budget: Some(8.0) };
     let others = Others { end_user: Some(&end_user), tags: &[tag], user_budget_on_team_keys: true };
-    let budgets = Budgets::of(&identity, &others);
+    let budgets = Budgets::of(Some(&identity), &others);
     let checks: Vec<String> = (0..budgets.checks.len()).map(|at| budgets.check_message(at, 1.00022)).collect();
     assert_eq!(
         checks,
@@ -138,7 +138,7 @@ fn budgets_are_compared_and_charged_in_litellms_order_and_words() {
         budgets.charge_message(5, 2.2e-5, Some(0.25)),
         "Budget has been exceeded! TeamMember=u:t Current cost: 2.2e-05, Estimated request cost: 0.25, Max budget: 3.0"
     );
-    let without = Budgets::of(&identity, &Others::default());
+    let without = Budgets::of(Some(&identity), &Others::default());
     assert!(!without.counters.iter().any(|counter| counter.key == "spend:user:u"), "a team key has no user budget");
 }
 
@@ -149,7 +149,7 @@ fn an_unmasked_key_name_is_not_told() {
     {
         let mut identity = everything();
         identity.key.key_name = Some(name.into());
-        let message = Budgets::of(&identity, &Others::default()).check_message(1, 1.0);
+        let message = Budgets::of(Some(&identity), &Others::default()).check_message(1, 1.0);
         assert_eq!(message, format!("Budget has been exceeded! Key={words} Current cost: 1.0, Max budget: 1.0"));
     }
 }
@@ -217,7 +217,7 @@ fn limited(key: Value) -> Identity {
 fn ask(identity: &Identity, cost: f64) -> Ask {
     let subject = Subject { identity: Some(identity), model: Some("m"), group: Some("m"), ..Subject::default() };
     let body = json!({"messages": [{"role": "user", "content": "abcd"}], "max_tokens": 9});
-    let budgets = Budgets::of(identity, &Others::default());
+    let budgets = Budgets::of(Some(identity), &Others::default());
     let payers = budgets::payers(Some(identity), None, &[]);
     let body = || body.as_object().cloned();
     Ask::new(&subject, (Kind::Messages, body), (budgets, cost), payers, &Settings::default()).unwrap()

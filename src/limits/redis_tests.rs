@@ -159,7 +159,7 @@ fn random_ask(dice: &mut fastrand::Rng) -> Ask {
         }))
         .unwrap()
     };
-    let budgets = Budgets::of(&identity, &Others::default());
+    let budgets = Budgets::of(Some(&identity), &Others::default());
     let of = |kind: fn(&Descriptor) -> Option<i64>| descriptors::limits(&descriptors, kind);
     let plan = Plan {
         counters: budgets.counters.clone(),

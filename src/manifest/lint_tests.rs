@@ -162,7 +162,7 @@ fn a_route_behind_an_earlier_one_of_litellm_is_shadowed() {
         serves: "",
         declines: &[],
         admit_head: |_, _| Ok(()),
-        admit: |_| Err(crate::routes::Decline::Model),
+        admit: |_| Err(crate::routes::Decline::Model.into()),
     }];
     let text = "schema = 1\n[[route]]\nid = \"files\"\nmode = \"native\"\nmatch = { methods = [\"POST\"], paths = [\"/{provider}/v1/files\"] }\n";
     let found = findings(text, BEHIND);

@@ -66,7 +66,7 @@ const fn row(id: &'static str, methods: &'static [Method], paths: &'static [&'st
         serves: "",
         declines: &[],
         admit_head: |_, _| Ok(()),
-        admit: |_| Err(Decline::Model),
+        admit: |_| Err(Decline::Model.into()),
     }
 }
 

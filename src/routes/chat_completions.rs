@@ -13,14 +13,15 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use http::{HeaderMap, Method, header};
 
 use super::{
-    Call, Decline, Execution, Head, NativeRoute,
+    Admission, Call, Decline, Halt, Head, NativeRoute,
+    end_user::standing,
     limited::{Limited, limited},
     litellm_headers::KeyHeaders,
     refused::stopped,
     settle,
 };
 use crate::{
-    auth,
+    auth::{self, Named, named::CUSTOMER_HEADERS},
     config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
     error::Dialect,
     json::{Object, Raw},
@@ -86,7 +87,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(6000);
 struct Admitted {
     prepared: Prepared,
     /// whom the caller says it asks for
-    end_user: Option<String>,
+    named: Named,
     deployment: Arc<Deployment>,
     /// the model group as the caller named it, in the path or in the body
     group: String,
@@ -128,6 +129,7 @@ fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
         let name = name.as_str();
         let steers = match name {
             "x-litellm-api-key" => false,
+            _ if CUSTOMER_HEADERS.contains(&name) => head.header(name).is_none(),
             "x-litellm-call-id" => head.header(name).is_none_or(|id| !(1..=256).contains(&id.len())),
             _ => ["x-litellm-", "x-mcp-", "langfuse_"].iter().any(|prefix| name.starts_with(prefix)),
         };
@@ -146,15 +148,15 @@ fn is_json(head: &Head) -> bool {
         && parts.all(|part| part.trim().eq_ignore_ascii_case("charset=utf-8"))
 }
 
-fn admit(call: Call) -> Result<Execution, Decline> {
+fn admit(call: Call) -> Admission {
     let snapshot = Arc::clone(&call.snapshot);
     if let Some(reason) = snapshot.declines.first() {
-        return Err(reason.decline);
+        return Err(reason.decline.into());
     }
     let admitted = {
         let body = Object::parse_request(&call.body).map_err(|_| Decline::BodyNotJson)?;
         if body.has_duplicates() {
-            return Err(Decline::DuplicateKey);
+            return Err(Decline::DuplicateKey.into());
         }
         let judged = auth::judge(&auth::Request {
             head: &call.head,
@@ -168,19 +170,23 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             drop(body);
             return stopped(call, stop);
         }
+        let named = auth::named(&call.head, &body)?;
+        let Some(standing) = standing(&call, &named) else {
+            drop(body);
+            return Err(Halt::unread(call, named));
+        };
         let requested = match body.some("model") {
             None => None,
             Some(model) => Some(Raw::as_str(model).ok_or(Decline::FieldType)?.into_owned()),
         };
         let group = resolve(&call, requested.as_deref())?;
         if !call.policy.allows("openai") {
-            return Err(Decline::Provider);
+            return Err(Decline::Provider.into());
         }
         judge_group(group)?;
         let deployment = router::simple_shuffle(group, fastrand::f64()).ok_or(Decline::NoDeployment)?;
         let slot = deployment.slots.take().ok_or(Decline::NoDeployment)?;
-        let end_user = settle::end_user(&body);
-        let limited = limited(&call, group, &body, end_user.as_deref())?;
+        let limited = limited(&call, group, &body, (&named, &standing))?;
         let capped = limited.body(&body, &call.body);
         let prepared = match &capped {
             Cow::Borrowed(_) => request::prepare(&body, deployment)?,
@@ -189,13 +195,13 @@ fn admit(call: Call) -> Result<Execution, Decline> {
                 request::prepare(&body, deployment)?
             }
         };
-        settle::billable(&call, deployment, prepared.stream)?;
+        settle::billable(&call, deployment, prepared.stream, true)?;
         let timeout = timeout(deployment, &snapshot, prepared.stream);
         Admitted {
             headers: headers::provider(deployment, &timeout, prepared.stream).ok_or(Decline::DeploymentParam)?,
             uri: deployment.uri.clone().ok_or(Decline::DeploymentParam)?,
             prepared,
-            end_user,
+            named,
             deployment: Arc::clone(deployment),
             group: group.name.clone(),
             requested,

@@ -27,7 +27,7 @@ declines! {
     // --- who is calling
     NoKey = "no_key", "no key in any header LiteLLM reads, or a malformed one: LiteLLM writes the refusal";
     VirtualKey = "virtual_key", "the route serves the master key alone, the key may be a session, or the database is away";
-    KeyFeature = "key_feature", "the key, its team, user or project has a feature that is Python's in this version, or a limit or budget without a Redis to share it";
+    KeyFeature = "key_feature", "the key, its team, user, project or end user has a feature that is Python's in this version, or a limit or budget without a Redis to share it";
     MasterKeyUnset = "master_key_unset", "no master key is configured: every caller is let in by Python's own rules";
     // --- the request as sent
     Cors = "cors", "the request comes from a web page (Origin): LiteLLM's CORS rules are Python's";

@@ -2,9 +2,8 @@
 //! request, for the key itself and for the master key. Keys with budgets in windows or per model, whose use LiteLLM reads
 //! elsewhere, other callers and deleted keys are Python's.
 use http::{Method, StatusCode};
-use serde_json::Value;
 
-use super::{Call, CallLog, Decline, Execution, Head, NativeRoute, Reply, ReplyBody, refused::stopped};
+use super::{Admission, Call, CallLog, Decline, Fetched, Head, NativeRoute, Reply, ReplyBody, refused::stopped};
 use crate::{
     auth::{self, Caller, KeyHash, Presented},
     config::Snapshot,
@@ -83,16 +82,16 @@ async fn fetch(mut call: Call) -> Result<Call, Decline> {
         Decline::VirtualKey
     })?;
     // LiteLLM looks among the deleted keys next
-    call.fetched = Some(row.ok_or(Decline::KeyFeature)?.into());
+    call.fetched = Some(Fetched::Row(row.ok_or(Decline::KeyFeature)?.into()));
     Ok(call)
 }
 
-fn admit(call: Call) -> Result<Execution, Decline> {
+fn admit(call: Call) -> Admission {
     if let Err(stop) = auth::judge_info(&call.head, &call.snapshot, &call.caller, call.now) {
         return stopped(call, stop);
     }
     let (_, shown) = target(&call)?.ok_or(Decline::VirtualKey)?;
-    let found: &Value = call.fetched.as_deref().ok_or(Decline::VirtualKey)?;
+    let Some(Fetched::Row(found)) = &call.fetched else { return Err(Decline::VirtualKey.into()) };
     let body = ReplyBody::Full(row::answer(&shown, found, call.now).ok_or(Decline::KeyFeature)?.into());
     let headers = [("content-type", "application/json")].into();
     Ok(Box::pin(std::future::ready(Reply { status: StatusCode::OK, headers, body, log: CallLog::default() })))

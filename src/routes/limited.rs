@@ -5,12 +5,12 @@ use std::borrow::Cow;
 
 use super::{Call, Decline, settle};
 use crate::{
-    auth::Caller,
+    auth::{Caller, Named, Standing},
     config::{Coordination, ModelGroup},
     json::{Object, ObjectWriter},
     limits::{
         Ask, Budgets, Limits, Refusal, Reservation, Settings, Subject,
-        budgets::{self, Others},
+        budgets::{self, Entity, Others},
         descriptors::{self, Rates},
         estimate,
     },
@@ -24,18 +24,26 @@ pub(super) fn limited(
     call: &Call,
     group: &ModelGroup,
     fields: &Object<'_>,
-    end_user: Option<&str>,
+    (named, standing): (&Named, &Standing),
 ) -> Result<Limited, Decline> {
     let (snapshot, identity) = (&call.snapshot, identity(&call.caller));
+    let end_user = match standing {
+        Standing::Unrestricted => None,
+        Standing::Restricted(user) if !user.special => Some(user),
+        Standing::Restricted(_) | Standing::Unreadable => return Err(needs_python("end user")),
+    };
     let keeps_books = snapshot.database_url.is_some() && !snapshot.settings.other_books;
     if !keeps_books {
-        return Ok(Limited(None));
+        return if end_user.is_none() { Ok(Limited(None)) } else { Err(needs_python("books of an end user")) };
     }
+    let rates = end_user.map(|user| Rates { rpm: user.rpm_limit, tpm: user.tpm_limit });
+    let entity = end_user.map(|user| Entity { id: user.id.clone(), spend: user.spend, max_budget: user.max_budget });
+    let named = named.end_user.as_deref();
     let subject = Subject {
         identity,
         model: Some(&group.name),
         group: Some(&group.name),
-        end_user: end_user.map(|id| (id, Rates::default())),
+        end_user: named.map(|id| (id, rates.unwrap_or_default())),
         ..Subject::default()
     };
     let unsupported = || descriptors::unsupported(&subject).or_else(|| budgets::unsupported(identity?));
@@ -44,12 +52,12 @@ pub(super) fn limited(
     }
     let mut settings = Settings::default();
     settings.clock.spend_ttl = snapshot.settings.counter_ttl.unwrap_or(settings.clock.spend_ttl);
-    let budgets = identity.map(|identity| Budgets::of(identity, &Others::default())).unwrap_or_default();
+    let budgets = Budgets::of(identity, &Others { end_user: entity.as_ref(), ..Others::default() });
     let cost = match budgets.counters.is_empty() {
         true => 0.0,
         false => highest_cost(group, fields)?,
     };
-    let payers = budgets::payers(identity, end_user, &settle::tags(&call.head));
+    let payers = budgets::payers(identity, named, &settle::tags(&call.head));
     let body = || serde_json::from_slice(&call.body).ok();
     let ask = Ask::new(&subject, (estimate::Kind::Messages, body), (budgets, cost), payers, &settings);
     let ask = ask.ok_or(Decline::BodyNotJson)?;
@@ -96,7 +104,7 @@ fn identity(caller: &Caller) -> Option<&crate::auth::Identity> {
 
 /// The feature stands in the log: the decline's name is the same for all.
 fn needs_python(feature: &'static str) -> Decline {
-    tracing::debug!(feature, "a virtual key's limits need python");
+    tracing::debug!(feature, "limits need python");
     Decline::KeyFeature
 }
 

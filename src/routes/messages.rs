@@ -16,14 +16,15 @@ use std::{
 use http::{Method, header};
 
 use super::{
-    Call, Decline, Execution, Head, NativeRoute,
+    Admission, Call, Decline, Halt, Head, NativeRoute,
+    end_user::standing,
     limited::{Limited, limited},
     litellm_headers::{self, KeyHeaders},
     refused::stopped,
     settle::{self, Account},
 };
 use crate::{
-    auth,
+    auth::{self, Named, named::CUSTOMER_HEADERS},
     config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
     error::Dialect,
     faults::fault,
@@ -90,7 +91,7 @@ struct Admitted {
     /// nothing sets a timeout
     default_timeout: bool,
     /// whom the caller says it asks for
-    end_user: Option<String>,
+    named: Named,
     call_id: String,
     key: KeyHeaders,
     limited: Limited,
@@ -137,6 +138,7 @@ fn judge_headers(head: &Head) -> Result<(), Decline> {
             "x-request-id" | "anthropic-version" | "anthropic-beta" => head.header(name).is_none(),
             // the caller's own Anthropic token would be forwarded
             "authorization" => head.header(name).is_none_or(|value| value.contains("sk-ant-oat")),
+            _ if CUSTOMER_HEADERS.contains(&name) => head.header(name).is_none(),
             _ => name.starts_with("x-litellm-") || name.starts_with("x-mcp-"),
         };
         if steers {
@@ -146,22 +148,22 @@ fn judge_headers(head: &Head) -> Result<(), Decline> {
     Ok(())
 }
 
-fn admit(call: Call) -> Result<Execution, Decline> {
+fn admit(call: Call) -> Admission {
     if fault!(PromptInLog) {
         tracing::info!(body = %String::from_utf8_lossy(&call.body), "a prompt");
     }
     let snapshot = Arc::clone(&call.snapshot);
     let accepted = |reason: Decline| reason == Decline::SpendInDatabase && call.policy.accept_no_spend_rows;
     if let Some(reason) = snapshot.declines.iter().find(|reason| !accepted(reason.decline)) {
-        return Err(reason.decline);
+        return Err(reason.decline.into());
     }
     if !call.policy.allows(Provider::Anthropic.as_str()) {
-        return Err(Decline::Provider);
+        return Err(Decline::Provider.into());
     }
     let admitted = {
         let body = Object::parse_request(&call.body).map_err(|_| Decline::BodyNotJson)?;
         if body.has_duplicates() {
-            return Err(Decline::DuplicateKey);
+            return Err(Decline::DuplicateKey.into());
         }
         let judged = auth::judge(&auth::Request {
             head: &call.head,
@@ -175,14 +177,18 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             drop(body);
             return stopped(call, stop);
         }
+        let named = auth::named(&call.head, &body)?;
+        let Some(standing) = standing(&call, &named) else {
+            drop(body);
+            return Err(Halt::unread(call, named));
+        };
         let group = group(&body, &snapshot)?;
         judge_group(group)?;
         let deployment = router::simple_shuffle(group, fastrand::f64()).ok_or(Decline::NoDeployment)?;
         let slot = deployment.slots.take().ok_or(Decline::NoDeployment)?;
         let version = call.head.header("anthropic-version");
         let beta = call.head.header("anthropic-beta");
-        let end_user = settle::end_user(&body);
-        let limited = limited(&call, group, &body, end_user.as_deref())?;
+        let limited = limited(&call, group, &body, (&named, &standing))?;
         let capped = limited.body(&body, &call.body);
         let outgoing = match &capped {
             Cow::Borrowed(_) => anthropic::outgoing(&body, deployment, version, beta)?,
@@ -191,7 +197,8 @@ fn admit(call: Call) -> Result<Execution, Decline> {
                 anthropic::outgoing(&body, deployment, version, beta)?
             }
         };
-        settle::billable(&call, deployment, outgoing.stream)?;
+        // a stream of messages tells its prompt's tokens at its beginning, and LiteLLM counts no other
+        settle::billable(&call, deployment, outgoing.stream, false)?;
         let by_config = deployment
             .stream_timeout
             .filter(|_| outgoing.stream)
@@ -203,7 +210,7 @@ fn admit(call: Call) -> Result<Execution, Decline> {
             group: group.name.clone(),
             timeout: by_config.unwrap_or(DEFAULT_TIMEOUT),
             default_timeout: by_config.is_none(),
-            end_user,
+            named,
             call_id: litellm_headers::call_id(call.head.header("x-litellm-call-id")),
             key: KeyHeaders::of(&call.caller),
             limited,

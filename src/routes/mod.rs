@@ -5,6 +5,7 @@ pub mod chat_completions;
 pub mod control;
 pub mod decline;
 pub mod doc;
+pub mod end_user;
 pub mod header_list;
 pub mod health;
 pub mod key_info;
@@ -23,6 +24,6 @@ pub use control::Control;
 pub use decline::Decline;
 pub use header_list::HeaderList;
 pub use native::{
-    Call, CallLog, EventStream, Execution, Fetch, Head, NativeRoute, PathParams, Reply, ReplyBody, RoutePolicy,
-    Services,
+    Admission, Call, CallLog, EventStream, Execution, Fetch, Fetched, Halt, Head, NativeRoute, PathParams, Reply,
+    ReplyBody, RoutePolicy, Services,
 };

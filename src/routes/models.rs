@@ -2,7 +2,7 @@
 //! virtual key those it may see ([`visible`]), in the shape the client reads ([`shapes`]). Filters are Python's.
 use http::{Method, StatusCode};
 
-use super::{Call, CallLog, Decline, Execution, Head, NativeRoute, Reply, ReplyBody, refused::stopped};
+use super::{Admission, Call, CallLog, Decline, Head, NativeRoute, Reply, ReplyBody, refused::stopped};
 use crate::{
     auth::{self, Caller},
     config::Snapshot,
@@ -67,7 +67,7 @@ fn has_no_meaning(parameter: &str) -> bool {
     parameter.is_empty() || parameter.strip_prefix("limit=").is_some_and(limit)
 }
 
-fn admit(call: Call) -> Result<Execution, Decline> {
+fn admit(call: Call) -> Admission {
     if let Err(stop) = auth::judge_read(&call.head, &call.snapshot, &call.caller, call.now) {
         return stopped(call, stop);
     }

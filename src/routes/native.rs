@@ -12,7 +12,13 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
 use super::{Decline, HeaderList};
-use crate::{auth::Caller, config::Snapshot, error::Dialect, telemetry::Metrics, upstream};
+use crate::{
+    auth::{Caller, Named, Standing},
+    config::Snapshot,
+    error::Dialect,
+    telemetry::Metrics,
+    upstream,
+};
 
 /// The head of a request, taken once: the same bytes are matched, authorised and forwarded.
 #[derive(Debug, Clone)]
@@ -75,11 +81,20 @@ pub struct Call {
     pub snapshot: Arc<Snapshot>,
     pub services: Arc<Services>,
     pub caller: Caller,
-    /// what the route's [`NativeRoute::fetch`] has read
-    pub fetched: Option<Arc<Value>>,
+    /// what was read for this request alone
+    pub fetched: Option<Fetched>,
     pub started: Instant,
     /// wall clock at the start, for `created`
     pub now: SystemTime,
+}
+
+/// What an admission cannot remember.
+#[derive(Debug, Clone)]
+pub enum Fetched {
+    /// by the route's [`NativeRoute::fetch`]
+    Row(Arc<Value>),
+    /// of the end user it asked for by [`Halt::Unread`]
+    EndUser(Standing),
 }
 
 /// The part of the access-log line and of the metrics that only the route knows. Never a key, never a prompt.
@@ -125,6 +140,47 @@ pub struct Reply {
 /// It runs to its end even if the client leaves before the answer starts (LiteLLM does not cancel those calls).
 pub type Execution = Pin<Box<dyn Future<Output = Reply> + Send + 'static>>;
 
+/// Why an admission did not end in an execution.
+pub enum Halt {
+    Declined(Decline),
+    /// It depends on this end user, of whom nothing is in memory: the call is given back, to be admitted again with
+    /// [`Fetched::EndUser`].
+    Unread {
+        call: Box<Call>,
+        end_user: String,
+    },
+}
+
+impl Halt {
+    /// Asks for the end user that is named.
+    pub fn unread(call: Call, named: Named) -> Self {
+        Halt::Unread { call: Box::new(call), end_user: named.end_user.unwrap_or_default() }
+    }
+
+    /// For who cannot read.
+    pub fn decline(&self) -> Decline {
+        match self {
+            Halt::Declined(reason) => *reason,
+            Halt::Unread { .. } => Decline::KeyFeature,
+        }
+    }
+}
+
+impl std::fmt::Debug for Halt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.decline().as_str())
+    }
+}
+
+impl From<Decline> for Halt {
+    fn from(reason: Decline) -> Self {
+        Halt::Declined(reason)
+    }
+}
+
+/// What an admission comes to.
+pub type Admission = Result<Execution, Halt>;
+
 /// Reads what an admission is decided on, and answered with, from where no memory of it is good enough. Read-only: it may
 /// still decline.
 pub type Fetch = fn(Call) -> Pin<Box<dyn Future<Output = Result<Call, Decline>> + Send>>;
@@ -149,5 +205,5 @@ pub struct NativeRoute {
     /// Decides on the head alone, before any body byte is read.
     pub admit_head: fn(&Head, &Snapshot) -> Result<(), Decline>,
     /// Decides on the whole request. Pure: no provider, no database, no side effect.
-    pub admit: fn(Call) -> Result<Execution, Decline>,
+    pub admit: fn(Call) -> Admission,
 }

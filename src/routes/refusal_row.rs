@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::{Call, settle};
 use crate::{
-    auth::{Caller, Refusal},
+    auth::{self, Caller, Refusal},
     config::name_provider,
     json::{Object, Raw},
     limits,
@@ -79,11 +79,13 @@ pub(super) fn of_limits(call: &Call, call_id: &str, group: &str, refusal: &limit
         limits::Refusal::Unverifiable { .. } => return None,
     };
     let record = record(call, call_id, failed, true)?;
+    let named = auth::named(&call.head, &Object::parse(&call.body).ok()?).ok()?;
     // its authentication was over, and more is known; LiteLLM takes whatever has messages for a completion then
     Some(Record {
+        payer: Payer { end_user: named.end_user, ..record.payer },
         call_type: "acompletion",
         tags: settle::tags(&call.head),
-        session_id: settle::session(&call.head).unwrap_or(record.session_id),
+        session_id: settle::session(&call.head, named.session).unwrap_or(record.session_id),
         facts: Facts { shape: Shape::Limited, ..record.facts },
         ..record
     })
@@ -111,7 +113,7 @@ fn record(call: &Call, call_id: &str, failed: Failed, late: bool) -> Option<Reco
     let payer = match &call.caller {
         Caller::Unknown(hash) => Payer { api_key: hash.to_string(), ..Payer::default() },
         Caller::Stranger => Payer::default(),
-        caller => settle::payer(caller, settle::end_user(&body))?,
+        caller => settle::payer(caller, None)?,
     };
     let knows_client = !(late && *call_type == "anthropic_messages");
     let blank = Record::refused(call_id.to_owned(), call_type, payer, call.now, NO_MODEL.into());

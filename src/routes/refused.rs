@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{
-    Call, CallLog, Decline, Execution, HeaderList, Reply, ReplyBody,
+    Admission, Call, CallLog, Decline, HeaderList, Reply, ReplyBody,
     litellm_headers::{KeyHeaders, LITELLM_VERSION, push},
     refusal_row, settle,
 };
@@ -14,19 +14,19 @@ use crate::{
 };
 
 /// What an admission returns whose caller was stopped.
-pub(super) fn stopped(call: Call, stop: Stop) -> Result<Execution, Decline> {
+pub(super) fn stopped(call: Call, stop: Stop) -> Admission {
     match stop {
         Stop::Refused(refusal) => refused(call, *refusal),
-        Stop::Declined(reason) => Err(reason),
+        Stop::Declined(reason) => Err(reason.into()),
     }
 }
 
 /// Answers with LiteLLM's status and body; such an answer has no header of LiteLLM's own.
-fn refused(call: Call, refusal: Refusal) -> Result<Execution, Decline> {
+fn refused(call: Call, refusal: Refusal) -> Admission {
     match refusal_row::of_authentication(&call, &refusal) {
         Ok(Some(record)) => call.services.control.ledger.submit(record),
         // a route without a body is no call: nobody asks for its row
-        Err(_) if !call.body.is_empty() && settle::rows_wanted(&call) => return Err(Decline::SpendInDatabase),
+        Err(_) if !call.body.is_empty() && settle::rows_wanted(&call) => return Err(Decline::SpendInDatabase.into()),
         Ok(None) | Err(_) => {}
     }
     let status: StatusCode = refusal.failure.status;

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::{Call, Decline, Head};
 use crate::{
-    auth::Caller,
+    auth::{Caller, Named},
     config::Deployment,
-    json::{Object, Raw},
+    json::Object,
     limits::{self, Reservation},
     spend::{
         Cost, Counting, Facts, Failed, Ledger, Meter, Payer, Record, Shape, Trouble, Usage, cost,
@@ -33,7 +33,7 @@ pub(super) struct Account {
 pub(super) struct Kind {
     /// LiteLLM's name: `acompletion`, `anthropic_messages`
     pub call_type: &'static str,
-    pub end_user: Option<String>,
+    pub named: Named,
     pub stream: bool,
 }
 
@@ -78,7 +78,7 @@ impl Account {
         counted: Option<Reservation>,
     ) -> Option<Self> {
         call.snapshot.database_url.as_ref().filter(|_| !call.snapshot.settings.other_books)?;
-        let payer = payer(&call.caller, kind.end_user)?;
+        let payer = payer(&call.caller, kind.named.end_user)?;
         let model_map = deployment.model_map.clone()?;
         let head = &call.head;
         let blank = Record::refused(call_id.to_owned(), kind.call_type, payer, call.now, model_map);
@@ -91,7 +91,7 @@ impl Account {
             cache_hit: if kind.stream { "False" } else { "None" },
             tags: tags(head),
             requester_ip: head.client.map(|ip| ip.to_string()),
-            session_id: session(head).unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+            session_id: session(head, kind.named.session).unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             succeeded: true,
             facts: Facts {
                 user_agent: head.header("user-agent").map(str::to_owned),
@@ -231,8 +231,9 @@ fn fail(record: &mut Record, failed: Box<Failed>) {
 
 /// Whether a call of this caller can be billed as LiteLLM bills it. A virtual key's call that cannot is Python's: without
 /// a record its key would spend nothing. So is everybody's, unless the operator accepts that rows are missing. A stream
-/// may break off: then the tokens of its texts are counted.
-pub(super) fn billable(call: &Call, deployment: &Deployment, stream: bool) -> Result<(), Decline> {
+/// may break off: then the tokens of its texts are counted, and those of its prompt where no provider tells them
+/// (`counts_prompt`).
+pub(super) fn billable(call: &Call, deployment: &Deployment, stream: bool, counts_prompt: bool) -> Result<(), Decline> {
     let (is_key, rows_wanted) = (matches!(call.caller, Caller::Key(_)), rows_wanted(call));
     if !is_key && !rows_wanted {
         return Ok(());
@@ -241,7 +242,8 @@ pub(super) fn billable(call: &Call, deployment: &Deployment, stream: bool) -> Re
     let known = deployment.model_map.is_some();
     // of a call that fails the prompt is counted; where it is no key's, about is enough
     let encoding = Encoding::of(&deployment.model).is_some();
-    let countable = if is_key && stream { encoding && prompt_is_countable(call) } else { encoding || !rows_wanted };
+    let readable = || !counts_prompt || prompt_is_countable(call);
+    let countable = if is_key && stream { encoding && readable() } else { encoding || !rows_wanted };
     if kept && known && countable {
         return Ok(());
     }
@@ -301,8 +303,8 @@ fn agent_tags(agent: &str) -> Vec<String> {
 }
 
 /// Headers a client names its session in (litellm_pre_call_utils.py `get_chain_id_from_headers`): any
-/// `x-<vendor>-session-id`, then `x-session-id`.
-pub(super) fn session(head: &Head) -> Option<String> {
+/// `x-<vendor>-session-id`, then `x-session-id`; then what its body says.
+pub(super) fn session(head: &Head, of_body: Option<String>) -> Option<String> {
     let usable = |value: &&str| {
         value.len() >= 8 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
@@ -312,7 +314,7 @@ pub(super) fn session(head: &Head) -> Option<String> {
     };
     let names = head.headers.keys().map(http::HeaderName::as_str).filter(|name| vendor(name)).chain(["x-session-id"]);
     let named = names.filter_map(|name| head.header(name)).find(usable).map(str::to_owned);
-    named.or_else(|| trace_id(head.header("traceparent")?.trim()))
+    named.or(of_body).or_else(|| trace_id(head.header("traceparent")?.trim()))
 }
 
 /// The trace of W3C's `traceparent`: 2, 32, 16 and 2 hex digits; a trace of zeros is none.
@@ -322,25 +324,6 @@ fn trace_id(text: &str) -> Option<String> {
     let valid = parts.len() == 4 && parts.iter().zip([2, 32, 16, 2]).all(|(part, length)| hex(part, length));
     let trace = parts.get(1).filter(|_| valid)?.to_lowercase();
     trace.bytes().any(|byte| byte != b'0').then_some(trace)
-}
-
-/// The end user a body names (auth_utils.py `get_end_user_id_from_request_body`): a text or a number.
-pub(super) fn end_user(body: &Object<'_>) -> Option<String> {
-    let inner = |outer: &str, name: &str| body.some(outer).and_then(Raw::object).and_then(|map| text(map.some(name)));
-    let text_of = |name: &str| text(body.some(name));
-    text_of("user")
-        .or_else(|| inner("litellm_metadata", "user"))
-        .or_else(|| inner("metadata", "user_id"))
-        .or_else(|| text_of("safety_identifier"))
-}
-
-fn text(value: Option<Raw<'_>>) -> Option<String> {
-    let value = value?;
-    let text = match value.as_str() {
-        Some(text) => text.trim().to_owned(),
-        None => value.as_u64()?.to_string(),
-    };
-    (!text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]
@@ -357,13 +340,8 @@ mod tests {
     }
 
     #[test]
-    fn tags_and_end_users_are_litellms() {
+    fn tags_are_litellms() {
         assert_eq!(agent_tags("curl/7.88.1"), ["User-Agent: curl", "User-Agent: curl/7.88.1"]);
         assert_eq!(agent_tags("curl"), ["User-Agent: curl"]);
-        let of = |body: &str| end_user(&Object::parse(body.as_bytes()).unwrap());
-        assert_eq!(of(r#"{"user":" a ","metadata":{"user_id":"b"}}"#).as_deref(), Some("a"));
-        assert_eq!(of(r#"{"user":true,"metadata":{"user_id":7}}"#).as_deref(), Some("7"));
-        assert_eq!(of(r#"{"safety_identifier":"s"}"#).as_deref(), Some("s"));
-        assert_eq!(of("{}"), None);
     }
 }

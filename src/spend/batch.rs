@@ -75,6 +75,8 @@ pub struct Batch {
 
 /// Most log rows that wait for a database that is away or slow: LiteLLM's own bound, some 24 MB.
 const MOST_LOGS: usize = 8_000;
+/// Most end users with sums of their own: whoever calls makes them up. What more of them spend is only the payers'.
+const MOST_END_USERS: usize = 10_000;
 
 /// Log rows of one statement: some 4 MB.
 const ROWS: usize = 500;
@@ -106,13 +108,20 @@ impl Batch {
         self.add_days(record);
     }
 
+    /// The record's end user, unless there are too many.
+    fn end_user<'a>(&self, record: &'a Record) -> Option<&'a str> {
+        let id = record.payer.end_user.as_deref().filter(|id| !id.is_empty())?;
+        (self.end_users.len() < MOST_END_USERS || self.end_users.contains_key(id)).then_some(id)
+    }
+
     fn add_sums(&mut self, record: &Record) {
         let payer = &record.payer;
+        let named = self.end_user(record);
         let sum = |sums: &mut Sums, id: &str| *sums.entry(id.to_owned()).or_default() += record.spend;
         if let Some(user) = &payer.user_id {
             sum(&mut self.users, user);
         }
-        if let Some(end_user) = payer.end_user.as_deref().filter(|id| !id.is_empty()) {
+        if let Some(end_user) = named {
             sum(&mut self.end_users, end_user);
         }
         if !payer.api_key.is_empty() {
@@ -145,7 +154,7 @@ impl Batch {
             (Entity::Team, payer.team_id.as_deref().unwrap_or_default()),
         ];
         entities.extend(payer.org_id.as_deref().map(|id| (Entity::Organization, id)));
-        entities.extend(payer.end_user.as_deref().filter(|id| !id.is_empty()).map(|id| (Entity::EndUser, id)));
+        entities.extend(self.end_user(record).map(|id| (Entity::EndUser, id)));
         entities.extend(unique(&record.tags).map(|tag| (Entity::Tag, tag)));
         for (entity, id) in entities {
             let day = (

@@ -5,6 +5,7 @@ use std::{
 };
 
 use super::*;
+use crate::spend::batch::Entity;
 
 /// Answers as told; remembers the key sums of what it wrote.
 #[derive(Default)]
@@ -145,4 +146,21 @@ async fn what_finds_no_room_keeps_its_spend_and_loses_its_row() {
     assert!(ledger.dropped_rows() >= 1_000);
     drop(ledger);
     running.await.unwrap();
+}
+
+#[test]
+fn end_users_that_callers_make_up_are_bounded() {
+    let mut batch = Batch::default();
+    for n in 0..10_100 {
+        let mut record = record("same", 1.0);
+        record.payer.end_user = Some(format!("made-up-{n}"));
+        batch.add(&record);
+    }
+    let of_end_users = |batch: &Batch| (batch.end_users.len(), batch.daily(Entity::EndUser).len());
+    assert_eq!(of_end_users(&batch), (10_000, 10_000));
+    assert_eq!(batch.keys.values().sum::<f64>(), 10_100.0, "the key pays for all");
+    let mut known = record("same", 1.0);
+    known.payer.end_user = Some("made-up-7".into());
+    batch.add(&known);
+    assert_eq!(batch.end_users["made-up-7"], 2.0);
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     backing::{Backing, Database, Python, backing, hash},
+    end_users,
     stack::{self, CHAT, NATIVE, Stack, side},
     support::{Answer, Client, MASTER, ask, eventually, post_bytes},
     wire::Mode,
@@ -107,6 +108,7 @@ fn python_is_the_judge() {
     walk(&both);
     eprintln!("the walk took {:?}", start.elapsed());
     invalidation(&both);
+    end_users(&both);
     redis_away(&both);
     eprintln!("invalidation took {:?}", start.elapsed());
     postgres_away(&both);
@@ -252,6 +254,24 @@ fn invalidation(both: &Both) {
         assert!(rotated.text().contains("nterprise") || rotated.text().contains("premium"), "{}", rotated.text());
         both.served(&old, HEARD, "nothing was rotated");
     }
+}
+
+/// An end user whom Python limits and frees again: the edge follows, and says what Python says.
+fn end_users(both: &Both) {
+    let key = both.key(json!({}));
+    let asked = |user: &str| ask(both.stack.process.port, end_users::chat(&key, user));
+    // who nobody is is remembered
+    assert_eq!(side(&asked("customer-2")), NATIVE);
+    both.manage("/customer/new", json!({"user_id": "customer", "max_budget": 1e-6}));
+    eventually(HEARD, "a customer's budget is heard of", || side(&asked("customer")) == (422, "native"));
+    for key in [&*key, MASTER] {
+        both.same(&end_users::chat(key, "customer"), "a customer over budget");
+    }
+    assert_eq!(side(&asked("customer-2")), NATIVE);
+    both.manage("/customer/update", json!({"user_id": "customer", "max_budget": 100}));
+    eventually(HEARD, "a larger budget is heard of", || side(&asked("customer")) == NATIVE);
+    both.through("/customer/update", json!({"user_id": "customer", "max_budget": 1e-6}));
+    assert_eq!(side(&asked("customer")), (422, "native"), "what goes by is known at once");
 }
 
 /// What was said while the edge could not hear it.

@@ -7,6 +7,7 @@
 
 mod backing;
 mod canary;
+mod end_users;
 mod faults;
 #[path = "../edge/gateway.rs"]
 #[allow(dead_code)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use litellm_rust::{
     error::Dialect,
-    routes::{Call, CallLog, Decline, EventStream, Execution, HeaderList, NativeRoute, Reply, ReplyBody},
+    routes::{Admission, Call, CallLog, Decline, EventStream, HeaderList, NativeRoute, Reply, ReplyBody},
 };
 
 pub(crate) static TABLE: &[NativeRoute] = &[
@@ -24,7 +24,7 @@ const fn route(
     id: &'static str,
     paths: &'static [&'static str],
     needs_body: bool,
-    admit: fn(Call) -> Result<Execution, Decline>,
+    admit: fn(Call) -> Admission,
 ) -> NativeRoute {
     NativeRoute {
         id,
@@ -60,14 +60,14 @@ fn reply(body: impl Into<Bytes>) -> Reply {
 }
 
 /// Gives the body back; a body with `decline` in its first bytes is not for this route.
-fn echo(call: Call) -> Result<Execution, Decline> {
+fn echo(call: Call) -> Admission {
     if call.body.starts_with(b"decline") {
-        return Err(Decline::Field);
+        return Err(Decline::Field.into());
     }
     Ok(Box::pin(async move { reply(call.body) }))
 }
 
-fn plain(_: Call) -> Result<Execution, Decline> {
+fn plain(_: Call) -> Admission {
     Ok(Box::pin(async { reply("plain") }))
 }
 
@@ -75,7 +75,7 @@ fn plain(_: Call) -> Result<Execution, Decline> {
 pub(crate) static SLOW_FINISHED: AtomicUsize = AtomicUsize::new(0);
 
 /// Answers after as many milliseconds as the body says.
-fn slow(call: Call) -> Result<Execution, Decline> {
+fn slow(call: Call) -> Admission {
     let wait = String::from_utf8_lossy(&call.body).trim().parse().map_err(|_| Decline::Field)?;
     Ok(Box::pin(async move {
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -114,7 +114,7 @@ impl Drop for Ticks {
     }
 }
 
-fn stream(left: usize, every: Duration, counts: bool) -> Result<Execution, Decline> {
+fn stream(left: usize, every: Duration, counts: bool) -> Admission {
     Ok(Box::pin(async move {
         Reply {
             status: StatusCode::OK,
@@ -126,7 +126,7 @@ fn stream(left: usize, every: Duration, counts: bool) -> Result<Execution, Decli
 }
 
 /// `<count> <milliseconds between>` events.
-fn events(call: Call) -> Result<Execution, Decline> {
+fn events(call: Call) -> Admission {
     let text = String::from_utf8_lossy(&call.body).into_owned();
     let (count, every) = text.split_once(' ').ok_or(Decline::Field)?;
     let (count, every) = (count.parse().map_err(|_| Decline::Field)?, every.parse().map_err(|_| Decline::Field)?);
@@ -134,7 +134,7 @@ fn events(call: Call) -> Result<Execution, Decline> {
 }
 
 /// The first event at once, then silence for an hour: only watching the client shows that it has left.
-fn endless(_: Call) -> Result<Execution, Decline> {
+fn endless(_: Call) -> Admission {
     struct Silence(Ticks);
     #[async_trait::async_trait]
     impl EventStream for Silence {
@@ -159,7 +159,7 @@ fn endless(_: Call) -> Result<Execution, Decline> {
 }
 
 /// Panics where the body's first word says, with the whole body in the message.
-fn panic(call: Call) -> Result<Execution, Decline> {
+fn panic(call: Call) -> Admission {
     struct Faulty {
         events: usize,
         text: String,

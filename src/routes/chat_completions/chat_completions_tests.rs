@@ -258,7 +258,7 @@ async fn differs(case: &Value) -> Option<String> {
     let served = tokio::spawn(provider(listener, case["provider"].clone()));
     let execution = match admit(call(snapshot(&base), &request, path_model)) {
         Ok(execution) => execution,
-        Err(reason) => return Some(format!("declined: {reason}")),
+        Err(halt) => return Some(format!("declined: {}", halt.decline())),
     };
     let mut reply = execution.await;
     let status = reply.status.as_u16();
@@ -459,7 +459,7 @@ fn bodies_that_only_python_serves_decline() {
         (json!({"model": "oa", "messages": messages, "metadata": {"tags": ["a"]}}), Decline::Field),
         (json!(["x"]), Decline::BodyNotJson),
     ] {
-        let declined = admit(call(snapshot("http://127.0.0.1:9/v1"), &body, None)).err();
+        let declined = admit(call(snapshot("http://127.0.0.1:9/v1"), &body, None)).err().map(|halt| halt.decline());
         assert_eq!(declined, Some(reason), "{body}");
     }
 }

@@ -48,7 +48,8 @@ pub(super) struct Context {
 
 pub(super) async fn execute(call: Call, mut admitted: Admitted) -> Reply {
     let call_id = litellm_headers::call_id(call.head.header("x-litellm-call-id"));
-    let kind = Kind { call_type: "acompletion", end_user: admitted.end_user.clone(), stream: admitted.prepared.stream };
+    let kind =
+        Kind { call_type: "acompletion", named: std::mem::take(&mut admitted.named), stream: admitted.prepared.stream };
     let counted = match admitted.limited.reserve().await {
         Ok(counted) => counted,
         Err(refusal) => return over(&call, (&call_id, &admitted.group), &admitted.key, &refusal, Dialect::OpenAi),

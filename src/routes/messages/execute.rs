@@ -38,8 +38,11 @@ pub(super) async fn execute(call: Call, mut admitted: Admitted) -> Reply {
         }
     };
     admitted.key.rates = counted.as_ref().map(Reservation::headers).unwrap_or_default();
-    let kind =
-        Kind { call_type: "anthropic_messages", end_user: admitted.end_user.take(), stream: admitted.outgoing.stream };
+    let kind = Kind {
+        call_type: "anthropic_messages",
+        named: std::mem::take(&mut admitted.named),
+        stream: admitted.outgoing.stream,
+    };
     admitted.account = Account::open(&call, &admitted.call_id, (&admitted.deployment, &admitted.group), kind, counted);
     let sent = Instant::now();
     if fault!(SecondAttempt) {

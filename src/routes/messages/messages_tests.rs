@@ -18,7 +18,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    routes::{Reply, ReplyBody, Services},
+    routes::{Execution, Reply, ReplyBody, Services},
     store::Health,
     telemetry::Metrics,
     upstream::Client,
@@ -195,7 +195,7 @@ static SERVICES: LazyLock<Arc<Services>> = LazyLock::new(|| {
 /// Both steps of admission.
 pub(super) fn admitted(call: Call) -> Result<Execution, Decline> {
     admit_head(&call.head, &call.snapshot)?;
-    admit(call)
+    admit(call).map_err(|halt| halt.decline())
 }
 
 pub(super) async fn body_of(reply: Reply) -> (Reply, Vec<u8>) {
