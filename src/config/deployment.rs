@@ -201,9 +201,13 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
 /// Keys of `model_info` that change lists of models (proxy_server.py `model_list`).
 const LISTING: &[&str] = &["blocked", "discoverable", "display_name", "mode", "team_id", "team_public_model_name"];
 
+/// Keys of `model_info` that say nothing of the model itself; LiteLLM gives them to each model of the database.
+const NAMELESS: &[&str] =
+    &["id", "db_model", "blocked", "created_at", "created_by", "updated_at", "updated_by", "mode", "access_groups"];
+
 /// Whether LiteLLM's facts about the model are the price map's alone.
 fn model_map_applies(input: &Input<'_>, fixed: bool) -> bool {
-    !fixed && input.model_info.is_none_or(|info| info.iter().all(|(key, _)| key == "id"))
+    !fixed && input.model_info.is_none_or(|info| info.iter().all(|(key, _)| NAMELESS.contains(&key.as_str())))
 }
 
 /// A list of strings.

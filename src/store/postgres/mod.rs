@@ -4,6 +4,7 @@
 pub mod counters;
 pub mod identity;
 pub mod key_row;
+pub mod models;
 pub mod spend;
 
 use std::{
