@@ -281,7 +281,9 @@ impl Assembly<'_> {
         let understood = has_url && (*setting == Value::Bool(true) || !setting.truthy());
         let (verdict, note) = match understood {
             true => (Verdict::Native, "calls go to Python until the database was read"),
-            false => (Verdict::Declines(Decline::ModelsInDatabase), "served natively where it is true and the url is known"),
+            false => {
+                (Verdict::Declines(Decline::ModelsInDatabase), "served natively where it is true and the url is known")
+            }
         };
         self.report.add(key, node.filter(|_| setting.truthy()), verdict, note);
         match stored.filter(|_| understood) {

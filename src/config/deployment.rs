@@ -202,8 +202,18 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
 const LISTING: &[&str] = &["blocked", "discoverable", "display_name", "mode", "team_id", "team_public_model_name"];
 
 /// Keys of `model_info` that say nothing of the model itself; LiteLLM gives them to each model of the database.
-const NAMELESS: &[&str] =
-    &["id", "db_model", "blocked", "created_at", "created_by", "updated_at", "updated_by", "mode", "access_groups"];
+const NAMELESS: &[&str] = &[
+    "id",
+    "db_model",
+    "blocked",
+    "created_at",
+    "created_by",
+    "updated_at",
+    "updated_by",
+    "mode",
+    "access_groups",
+    "member_auto_router",
+];
 
 /// Whether LiteLLM's facts about the model are the price map's alone.
 fn model_map_applies(input: &Input<'_>, fixed: bool) -> bool {

@@ -25,7 +25,7 @@ fn row(name: &str, id: &str, model: &str) -> Json {
             "model": sealed(model), "api_key": sealed("sk-row"), "api_base": sealed("https://row.example/v1"),
             "use_in_pass_through": false, "use_litellm_proxy": false, "merge_reasoning_content_in_choices": false,
         },
-        "model_info": {"id": id, "db_model": true},
+        "model_info": {"id": id, "db_model": true, "member_auto_router": false},
     })
 }
 
