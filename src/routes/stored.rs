@@ -84,9 +84,8 @@ impl Following {
                 if self.doubts.load(Ordering::Acquire) != doubts {
                     continue;
                 }
-                match &read {
-                    Ok(Some(stored)) => known = Some((url, stored.digest.clone())),
-                    Ok(None) | Err(_) => {}
+                if let Ok(Some(stored)) = &read {
+                    known = Some((url, stored.digest.clone()));
                 }
                 told(&mut failed, read.as_ref().err());
                 if let Ok(Some(stored)) = read {

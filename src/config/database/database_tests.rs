@@ -181,7 +181,7 @@ fn what_is_not_understood_sends_its_own_group_to_python() {
     echoed["model_info"]["input_cost_per_token"] = json!(1.0);
     assert_eq!(of_b(echoed, json!({})), ["model_info.input_cost_per_token"]);
     // without the key nothing can be read
-    let rows = stored(&[base.clone()], json!({}));
+    let rows = stored(std::slice::from_ref(&base), json!({}));
     assert_eq!(with(YAML, &[], Some(&rows)).resolve("b").unwrap_err(), Decline::Model);
 }
 
