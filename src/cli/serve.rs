@@ -304,12 +304,13 @@ fn run_control(hooks: &mut Hooks, services: &Arc<Services>, writer: Writer, conf
             io.attach(tokio::runtime::Handle::current());
             let followed = config.clone();
             let follow = services.control.follow(move || followed.snapshot());
+            let models = services.control.models.follow(&services.control.postgres, &config);
             let write = async {
                 if let Some(writer) = writer {
-                    writer.run(move || control::flush_every(&config.snapshot())).await;
+                    writer.run(|| control::flush_every(&config.snapshot())).await;
                 }
             };
-            tokio::select! { () = follow => {}, () = write => {} }
+            tokio::select! { () = follow => {}, () = models => {}, () = write => {} }
         })
     }));
     let services = services.clone();

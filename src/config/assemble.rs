@@ -1,6 +1,6 @@
 //! The resolved tree -> [`Snapshot`], with a row in the [`Report`] for every key. Pure.
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,23 +9,24 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    ConfigDecline, ConfigError, Deployment, ModelGroup, Report, Settings, Snapshot, books,
-    deployment::{self, Built, Input},
+    ConfigDecline, ConfigError, Report, Settings, Snapshot, books,
+    database::{self, Stored},
+    deployment,
     env::{self, Env},
+    groups::{Around, Groups},
     keys::{self, Rule, Section, rule},
     prices::PriceMap,
     redis,
-    registered::Shared,
     report::Verdict,
     yaml::{Map, Node, Value},
 };
 use crate::{routes::Decline, secret::Secret};
 
-struct Assembly<'a> {
-    root: &'a Map,
-    env: &'a Env,
+pub(super) struct Assembly<'a> {
+    pub(super) root: &'a Map,
+    pub(super) env: &'a Env,
     files: Vec<PathBuf>,
-    report: &'a mut Report,
+    pub(super) report: &'a mut Report,
     declines: Vec<ConfigDecline>,
 }
 
@@ -38,7 +39,6 @@ const ROOT_PATHS: &[&str] = &["SERVER_ROOT_PATH", "SERVER_ROOT_PATHS"];
 
 /// Variables that change how LiteLLM serves, and when they do.
 const VARIABLES: &[Variable] = &[
-    ("STORE_MODEL_IN_DB", Decline::ModelsInDatabase, truth),
     ("LITELLM_RUST", Decline::Setting, filled),
     ("USE_LITELLM_PROXY", Decline::Setting, truth),
     ("LITELLM_CORS_ORIGINS", Decline::Setting, filled),
@@ -67,6 +67,7 @@ pub(super) fn snapshot(
     root: &Map,
     env: &Env,
     missing: &[(String, u32)],
+    stored: Option<&Stored>,
     mut digest: Sha256,
     report: &mut Report,
 ) -> Result<Snapshot, ConfigError> {
@@ -97,7 +98,18 @@ pub(super) fn snapshot(
     let parts = ["DATABASE_HOST", "DATABASE_USERNAME", "DATABASE_PASSWORD", "DATABASE_NAME"];
     let request_timeout =
         number(&litellm, "request_timeout").or_else(|| env.get("REQUEST_TIMEOUT").and_then(|text| text.parse().ok()));
-    let groups = Groups::read(&mut this, &router, request_timeout)?;
+    let sections = database::Owned { litellm: &litellm, general: &general, router: &router };
+    let models_in_database = this.models_in_database(&sections, database_url.is_some(), stored);
+    let stored = stored.filter(|_| models_in_database);
+    let around = Around { router: &router, request_timeout, prices: PriceMap::default() };
+    let mut groups = Groups::read(&mut this, &around)?;
+    if let Some(stored) = stored {
+        // `get_salt_key`
+        let salt = env.get("LITELLM_SALT_KEY").or(master_key.as_ref()).map(String::as_str);
+        groups.add_stored(&mut this, &around, stored, salt);
+        digest.update(&stored.digest);
+    }
+    let (other_books, other_limits) = stored.map(Stored::other_books).unwrap_or_default();
     for (path, line) in missing {
         let place = Node { value: Value::Null, line: *line, file: 0 };
         this.report.add(path.clone(), Some(&place), Verdict::NoBearing, "its environment variable is not set: null");
@@ -107,11 +119,11 @@ pub(super) fn snapshot(
         // whether it is there, never what it holds
         digest.update([u8::from(env.contains_key(*name))]);
     }
-    let aliases: HashSet<String> = router
-        .get("model_group_alias")
-        .and_then(|node| node.value.as_map())
-        .map(|map| map.iter().map(|(name, _)| name).collect())
-        .unwrap_or_default();
+    let aliases = router.get("model_group_alias").and_then(|node| node.value.as_map());
+    let aliases = aliases.into_iter().flat_map(Map::iter).map(|(name, _)| name);
+    let aliases: HashSet<String> = std::mem::take(&mut groups.pythons).into_iter().chain(aliases).collect();
+    let other_names = groups.other_names || models_in_database || !aliases.is_empty();
+    let (groups, group_order) = groups.finish(&around.prices);
     Ok(Snapshot {
         digest: deployment::hex(&digest.finalize()),
         settings: Settings {
@@ -134,15 +146,17 @@ pub(super) fn snapshot(
             }),
             counter_ttl: counter_ttl(&litellm),
             key_ttl: books::key_ttl(&general).flatten(),
-            other_books: !books::are_plain(&general, &litellm, env),
-            other_limits: !books::limits_are_plain(&general, &litellm, env),
+            models_in_database,
+            other_books: other_books || !books::are_plain(&general, &litellm, env),
+            other_limits: other_limits || !books::limits_are_plain(&general, &litellm, env),
             spend_flush: number(&general, "proxy_batch_write_at").and_then(|s| Duration::try_from_secs_f64(s).ok()),
         },
         master_key: master_key.filter(|key| !key.is_empty()).map(Secret::new),
-        other_names: groups.other_names || !aliases.is_empty(),
+        // a model may be there that was not read yet
+        other_names,
         aliases,
-        groups: groups.by_name.into_iter().map(|(name, group)| (name, Arc::new(group))).collect(),
-        group_order: groups.order,
+        groups: groups.into_iter().map(|(name, group)| (name, Arc::new(group))).collect(),
+        group_order,
         declines: this.declines,
         database_url: database_url.map(Secret::new),
         coordination: redis::coordination(&general, &litellm, env),
@@ -158,12 +172,12 @@ fn counter_ttl(litellm: &Map) -> Option<i64> {
 }
 
 impl Assembly<'_> {
-    fn error(&self, node: &Node, key: &str, problem: impl Into<String>) -> ConfigError {
+    pub(super) fn error(&self, node: &Node, key: &str, problem: impl Into<String>) -> ConfigError {
         let file = self.files.get(usize::from(node.file)).map_or(Path::new(""), PathBuf::as_path);
         ConfigError::new(file, node.line, key, problem)
     }
 
-    fn decline(&mut self, decline: Decline, key: String) {
+    pub(super) fn decline(&mut self, decline: Decline, key: String) {
         self.declines.push(ConfigDecline { decline, key });
     }
 
@@ -210,6 +224,8 @@ impl Assembly<'_> {
                     }
                     continue;
                 }
+                // see `models_in_database`
+                (Section::GeneralSettings, "store_model_in_db") if node.value.truthy() => continue,
                 (Section::RouterSettings, "health_check_interval" | "health_check_concurrency") => {
                     return Err(self.error(node, &key, "LiteLLM refuses it here; it belongs to general_settings"));
                 }
@@ -252,6 +268,41 @@ impl Assembly<'_> {
         }
     }
 
+    /// Whether LiteLLM loads models and settings from the database; what of them sends every call to Python, as does that
+    /// nothing was read yet.
+    fn models_in_database(&mut self, owned: &database::Owned<'_>, has_url: bool, stored: Option<&Stored>) -> bool {
+        const KEY: &str = "general_settings.store_model_in_db";
+        let node = owned.general.get("store_model_in_db");
+        let setting = node.map_or(&Value::Null, |node| &node.value);
+        let variable = self.env.get("STORE_MODEL_IN_DB").is_some_and(|text| truth(text));
+        if !setting.truthy() && !variable {
+            return false;
+        }
+        let key = if setting.truthy() { KEY } else { "environment STORE_MODEL_IN_DB" };
+        // another value than true is on for a part of LiteLLM
+        let understood = has_url && (*setting == Value::Bool(true) || !setting.truthy());
+        let (verdict, note) = match understood {
+            true => (Verdict::Native, "calls go to Python until the database was read"),
+            false => {
+                (Verdict::Declines(Decline::ModelsInDatabase), "served natively where it is true and the url is known")
+            }
+        };
+        self.report.add(key, node.filter(|_| setting.truthy()), verdict, note);
+        match stored.filter(|_| understood) {
+            None => self.decline(Decline::ModelsInDatabase, key.into()),
+            Some(stored) => self.declines.extend(database::declines(stored, owned)),
+        }
+        // applied anew with each reading: whole seconds there, and only some kinds of rows
+        let timeout = owned.router.get("timeout").and_then(|node| node.value.as_f64());
+        if timeout.is_some_and(|seconds| seconds.fract() != 0.0) {
+            self.decline(Decline::ModelsInDatabase, "router_settings.timeout".into());
+        }
+        if owned.general.get("supported_db_objects").is_some_and(|node| !node.value.is_null()) {
+            self.decline(Decline::ModelsInDatabase, "general_settings.supported_db_objects".into());
+        }
+        understood
+    }
+
     fn variables(&mut self) {
         for (name, decline, when) in VARIABLES {
             if self.env.get(*name).is_some_and(|text| when(text)) {
@@ -263,125 +314,7 @@ impl Assembly<'_> {
     }
 }
 
-#[derive(Default)]
-struct Groups {
-    by_name: HashMap<String, ModelGroup>,
-    order: Vec<String>,
-    other_names: bool,
-}
-
-impl Groups {
-    fn read(this: &mut Assembly<'_>, router: &Map, request_timeout: Option<f64>) -> Result<Self, ConfigError> {
-        let mut groups = Groups::default();
-        let Some(list) = this.root.get("model_list").filter(|node| node.value.truthy()) else { return Ok(groups) };
-        let entries = list.value.as_list().ok_or_else(|| this.error(list, "model_list", shape("a list", list)))?;
-        let prices = PriceMap::default();
-        let number = |key: &str| router.get(key).and_then(|node| node.value.as_f64()).filter(|n| *n > 0.0);
-        let (mut built, mut shared) = (Vec::with_capacity(entries.len()), Shared::default());
-        for (i, entry) in entries.iter().enumerate() {
-            let at = format!("model_list[{i}]");
-            let wrong = |this: &Assembly<'_>, problem: &str| this.error(entry, &at, problem);
-            let map = entry.value.as_map().ok_or_else(|| wrong(this, &shape("a mapping", entry)))?;
-            let params = map.get("litellm_params").and_then(|node| node.value.as_map());
-            let params = params.ok_or_else(|| wrong(this, "needs a mapping `litellm_params`"))?;
-            if params.get("model").is_none() {
-                return Err(wrong(this, "needs `litellm_params.model`"));
-            }
-            let name = map.get("model_name").ok_or_else(|| wrong(this, "needs `model_name`"))?;
-            let info = match map.get("model_info") {
-                None => None,
-                Some(node) => Some(node.value.as_map().ok_or_else(|| wrong(this, "`model_info` must be a mapping"))?),
-            };
-            let Some(name) = name.value.as_str() else {
-                this.report.add(at, Some(name), Verdict::Skipped, shape("a string as model_name", name));
-                continue;
-            };
-            let made = deployment::build(&Input {
-                model_group: name,
-                params,
-                model_info: info,
-                env: this.env,
-                prices: &prices,
-                router_timeout: number("timeout"),
-                router_stream_timeout: number("stream_timeout"),
-                request_timeout,
-            });
-            let (mut deployment, registered) = match made {
-                Built::Deployment(deployment, registered) => (*deployment, registered),
-                Built::Skipped(why) => {
-                    this.report.add(at, Some(entry), Verdict::Skipped, why);
-                    continue;
-                }
-            };
-            entry_keys(this, &at, map, &mut deployment);
-            rows(this, &at, params, info, &deployment);
-            groups.other_names |= name.contains('*') || has_team(info);
-            shared.add(&registered);
-            built.push((name, deployment, registered));
-        }
-        for (name, deployment, registered) in built {
-            let model_map = registered.model_map(&shared, &prices);
-            groups.push(name, Deployment { model_map, ..deployment });
-        }
-        Ok(groups)
-    }
-
-    fn push(&mut self, name: &str, deployment: Deployment) {
-        let group = self.by_name.entry(name.to_owned()).or_insert_with(|| {
-            self.order.push(name.to_owned());
-            ModelGroup { name: name.to_owned(), deployments: Vec::new() }
-        });
-        group.deployments.push(Arc::new(deployment));
-    }
-}
-
-fn has_team(info: Option<&Map>) -> bool {
-    info.and_then(|info| info.get("team_id")).is_some_and(|node| !node.value.is_null())
-}
-
-/// Keys of the entry itself: LiteLLM takes `rpm` and `tpm` there too.
-fn entry_keys(this: &mut Assembly<'_>, at: &str, map: &Map, deployment: &mut Deployment) {
-    for (key, node) in map.iter() {
-        let known = matches!(key.as_str(), "model_name" | "litellm_params" | "model_info");
-        if !known && !node.value.is_null() {
-            deployment.declines.push(ConfigDecline { decline: Decline::DeploymentParam, key: key.clone() });
-            let verdict = Verdict::Declines(Decline::DeploymentParam);
-            this.report.add(format!("{at}.{key}"), Some(node), verdict, "not a key the edge reads here");
-        }
-    }
-    if deployment.model_group.contains('*') {
-        deployment.declines.push(ConfigDecline { decline: Decline::Model, key: "model_name".into() });
-    }
-}
-
-/// A row for every key of one deployment, by what became of it.
-fn rows(this: &mut Assembly<'_>, at: &str, params: &Map, info: Option<&Map>, deployment: &Deployment) {
-    let sections = [(Section::LitellmParams, Some(params)), (Section::ModelInfo, info)];
-    for (section, map) in sections {
-        for (name, node) in map.map(Map::iter).into_iter().flatten() {
-            let path = format!("{}{name}", section.path());
-            let declined = deployment.declines.iter().find(|entry| entry.key == path);
-            let verdict = match declined {
-                Some(entry) => Verdict::Declines(entry.decline),
-                None if section == Section::ModelInfo && rule(section, &name) == Rule::NoBearing => Verdict::NoBearing,
-                None if rule(section, &name) == Rule::NoBearing => Verdict::NoBearing,
-                None => Verdict::Native,
-            };
-            let note = declined.map_or("", |entry| entry.decline.why());
-            this.report.add(format!("{at}.{path}"), Some(node), verdict, note);
-        }
-    }
-    for entry in &deployment.declines {
-        let of_file = params.get(entry.key.strip_prefix("litellm_params.").unwrap_or("")).is_some()
-            || entry.key.starts_with("model_info.");
-        if !of_file {
-            let note = entry.decline.why();
-            this.report.add(format!("{at}: {}", entry.key), None, Verdict::Declines(entry.decline), note);
-        }
-    }
-}
-
-fn shape(wanted: &str, node: &Node) -> String {
+pub(super) fn shape(wanted: &str, node: &Node) -> String {
     format!("must be {wanted}, found {}", node.value.shape())
 }
 

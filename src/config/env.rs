@@ -81,7 +81,7 @@ pub(crate) fn resolve(map: &mut Map, env: &Env, path: &str, depth: usize, missin
 }
 
 /// types/router.py `holds_secret_pointer`
-fn is_pointer(key: &str) -> bool {
+pub(super) fn is_pointer(key: &str) -> bool {
     key.starts_with("anthropic_") && key.ends_with("_ref")
 }
 

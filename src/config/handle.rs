@@ -9,7 +9,7 @@ use std::{
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 
-use super::{ConfigError, Env, Loaded, Snapshot, load};
+use super::{ConfigError, Env, Loaded, Snapshot, Stored, load, load_with};
 
 /// What the edge holds. Cheap to read, one lock for reloads.
 pub struct ConfigHandle {
@@ -22,6 +22,8 @@ pub struct ConfigHandle {
 struct State {
     files: Vec<(PathBuf, [u8; 32])>,
     error: Option<ConfigError>,
+    /// what was last read of the database
+    stored: Option<Arc<Stored>>,
 }
 
 impl ConfigHandle {
@@ -32,7 +34,7 @@ impl ConfigHandle {
             path: path.to_owned(),
             env,
             current: Arc::new(ArcSwap::from_pointee(snapshot)),
-            state: Mutex::new(State { files, error: None }),
+            state: Mutex::new(State { files, error: None, stored: None }),
         })
     }
 
@@ -42,7 +44,7 @@ impl ConfigHandle {
             path: PathBuf::new(),
             env: Env::new(),
             current: Arc::new(ArcSwap::from_pointee(snapshot)),
-            state: Mutex::new(State { files: Vec::new(), error: None }),
+            state: Mutex::new(State { files: Vec::new(), error: None, stored: None }),
         }
     }
 
@@ -71,16 +73,22 @@ impl ConfigHandle {
         })
     }
 
+    /// What LiteLLM keeps in its database is this from now on; reads the files again and swaps.
+    pub fn store(&self, stored: Arc<Stored>) -> Result<Arc<Snapshot>, ConfigError> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).stored = Some(stored);
+        self.reload()
+    }
+
     /// Reads the files again and swaps. On an error the old snapshot stays and the error is kept.
     pub fn reload(&self) -> Result<Arc<Snapshot>, ConfigError> {
         if self.path.as_os_str().is_empty() {
             return Ok(self.snapshot());
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match load(&self.path, &self.env) {
+        match load_with(&self.path, &self.env, state.stored.as_deref()) {
             Ok(Loaded { snapshot, files, .. }) => {
                 self.current.store(Arc::new(snapshot));
-                *state = State { files, error: None };
+                (state.files, state.error) = (files, None);
                 Ok(self.snapshot())
             }
             Err(error) => {

@@ -88,7 +88,7 @@ impl When {
     }
 }
 
-use Decline::{Callbacks, CustomAuth, DeploymentParam, ModelsInDatabase, RouterSettings, SecretManager, Setting};
+use Decline::{Callbacks, CustomAuth, DeploymentParam, RouterSettings, SecretManager, Setting};
 use Rule::{Declines, Native, NoBearing};
 use Section::{GeneralSettings, LitellmParams, LitellmSettings, ModelInfo, RouterSettings as Router, Top};
 use When::{NotChat, NotShuffle, NotTrue, NotZero, Set, SetAndNotTrue, Truthy};
@@ -167,12 +167,11 @@ const TABLE: &[(Section, Rule, &str)] = &[
         enable_model_config_credential_overrides strip_anthropic_total_tokens enable_preview_features"),
 
     (GeneralSettings, Native, "master_key database_url litellm_key_header_name include_call_id_in_error_body
-        allow_requests_on_db_unavailable user_api_key_cache_ttl"),
+        allow_requests_on_db_unavailable user_api_key_cache_ttl store_model_in_db"),
     (GeneralSettings, Declines(CustomAuth, Truthy), "custom_auth enable_jwt_auth enable_oauth2_auth
         enable_oauth2_proxy_auth enforce_rbac"),
     (GeneralSettings, Declines(SecretManager, Truthy), "key_management_system use_google_kms use_azure_key_vault"),
     (GeneralSettings, Declines(Callbacks, Truthy), "alerting plugins"),
-    (GeneralSettings, Declines(ModelsInDatabase, Truthy), "store_model_in_db"),
     (GeneralSettings, Declines(RouterSettings, Truthy), "enable_health_check_routing"),
     (GeneralSettings, Declines(Setting, Truthy), "completion_model pass_through_endpoints allowed_routes allowed_ips
         user_header_name user_header_mappings enforce_user_param enforced_params reject_clientside_metadata_tags
@@ -191,7 +190,7 @@ const TABLE: &[(Section, Rule, &str)] = &[
         database_args database_type database_connect_timeout database_connection_pool_limit
         database_connection_pool_timeout database_connection_timeout database_disable_prepared_statements
         database_extra_connection_params database_max_idle_connection_lifetime database_socket_timeout
-        disable_prisma_schema_update supported_db_objects proxy_config_reload_interval_seconds
+        disable_prisma_schema_update encryption_algorithm supported_db_objects proxy_config_reload_interval_seconds
         coordination_redis use_redis_transaction_buffer user_api_key_cache_max_size
         disable_spend_logs disable_spend_updates disable_error_logs disable_reset_budget disable_budget_reservation
         fail_closed_budget_enforcement fail_closed_rate_limit_enforcement token_rate_limit_type

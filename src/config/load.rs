@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Report, Snapshot, assemble,
+    Report, Snapshot, Stored, assemble,
     env::{self, Env},
     include,
     yaml::{self, Node, Value},
@@ -45,6 +45,11 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// Reads `path` and what it includes. `env` is the process environment.
 pub fn load(path: &Path, env: &Env) -> Result<Loaded, ConfigError> {
+    load_with(path, env, None)
+}
+
+/// As [`load`], with what LiteLLM keeps in its database; it counts only where the file says that models are there.
+pub fn load_with(path: &Path, env: &Env, stored: Option<&Stored>) -> Result<Loaded, ConfigError> {
     let mut disk = Disk::default();
     let absolute = include::normal(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let root = include::Files::read(&mut disk, &absolute)?;
@@ -66,7 +71,7 @@ pub fn load(path: &Path, env: &Env) -> Result<Loaded, ConfigError> {
         digest.update(file);
     }
     let mut report = Report { files, rows: Vec::new() };
-    let snapshot = assemble::snapshot(&root, &env, &missing, digest, &mut report)?;
+    let snapshot = assemble::snapshot(&root, &env, &missing, stored, digest, &mut report)?;
     Ok(Loaded { snapshot, report, files: disk.read })
 }
 

@@ -3,8 +3,10 @@
 //! LiteLLM accepts a file, never talk to a provider, and never print a value.
 mod assemble;
 mod books;
+mod database;
 mod deployment;
 mod env;
+mod groups;
 mod handle;
 mod include;
 mod key_names;
@@ -20,9 +22,10 @@ pub mod report;
 pub mod snapshot;
 pub mod yaml;
 
+pub use database::Stored;
 pub use env::Env;
 pub use handle::ConfigHandle;
-pub use load::{ConfigError, Loaded, load};
+pub use load::{ConfigError, Loaded, load, load_with};
 #[cfg(test)]
 pub(crate) use prices::list_pricing;
 pub(crate) use provider::name_provider;

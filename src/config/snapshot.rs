@@ -186,6 +186,8 @@ pub struct Settings {
     pub ready_without_database: bool,
     /// `general_settings.proxy_batch_write_at`: seconds between two writes of spend
     pub spend_flush: Option<Duration>,
+    /// LiteLLM loads models and settings from the database, and the edge does
+    pub models_in_database: bool,
     /// a setting changes what LiteLLM writes down: the edge then keeps no books, and virtual keys are Python's
     pub other_books: bool,
     /// a setting changes how limits and budgets are held: who has one is Python's

@@ -27,7 +27,7 @@ use crate::{
     auth,
     error::{EdgeError, Failure},
     faults::fault,
-    routes::{Call, Decline, Head, NativeRoute, PathParams, RoutePolicy},
+    routes::{Call, Decline, Head, NativeRoute, PathParams, RoutePolicy, stored},
     telemetry::{
         access_log::{Label, Side},
         metrics::AbortedBy,
@@ -389,6 +389,9 @@ impl ProxyHttp for Proxy {
             // before the caller hears that it is done
             let directory = &self.0.services.control.directory;
             auth::invalidation::went_by(&request.method, request.uri.path(), directory);
+        }
+        if response.status.is_success() && stored::may_change(&request.method, request.uri.path()) {
+            self.0.services.control.models.doubt(&self.0.snapshot);
         }
         response.insert_header(passthrough::EDGE_HEADER, "python")
     }

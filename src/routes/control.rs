@@ -27,6 +27,8 @@ pub struct Control {
     pub directory: Directory,
     pub ledger: Ledger,
     pub counting: Counting,
+    /// models and settings of the database
+    pub models: super::stored::Following,
     /// the rows behind spend counters
     rows: Arc<dyn crate::limits::Rows>,
     counters: ArcSwapOption<Counters>,
@@ -63,7 +65,8 @@ impl Control {
         let directory = Directory::new(postgres.clone(), Ages::default());
         let (counters, followed) = (ArcSwapOption::empty(), ArcSwapOption::empty());
         let counting = Counting::new(io.clone());
-        (Self { io, postgres, directory, ledger, counting, rows: Arc::new(rows), counters, followed }, writer)
+        let (models, rows) = (Default::default(), Arc::new(rows));
+        (Self { io, postgres, directory, ledger, counting, models, rows, counters, followed }, writer)
     }
 
     /// What is known of Redis now.

@@ -56,7 +56,7 @@ declines! {
     SecretManager = "secret_manager", "a secret manager is configured";
     RouterSettings = "router_settings", "retries, fallbacks, cooldowns or another routing setting is asked for";
     Caching = "caching", "response caching is on for this request";
-    ModelsInDatabase = "models_in_database", "models or settings may also come from the database";
+    ModelsInDatabase = "models_in_database", "the database's models and settings were not read yet, or have something that is Python's";
     SpendInDatabase = "spend_in_database", "a database is configured, the edge could not write the call's row as LiteLLM does, and the route does not accept that it is missing";
     Setting = "setting", "another setting in config.yaml that the edge does not honour";
     // --- the route

@@ -18,6 +18,7 @@ pub mod native;
 mod refusal_row;
 mod refused;
 mod settle;
+pub mod stored;
 pub mod table;
 
 pub use control::Control;

@@ -47,7 +47,9 @@ fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
     if !head.query.as_deref().unwrap_or_default().split('&').all(has_no_meaning) {
         return Err(Decline::Query);
     }
-    if snapshot.declines.iter().any(|reason| reason.decline == Decline::ModelsInDatabase) {
+    // their order in LiteLLM's memory is that of their making there
+    let unread = snapshot.declines.iter().any(|reason| reason.decline == Decline::ModelsInDatabase);
+    if unread || snapshot.settings.models_in_database {
         return Err(Decline::ModelsInDatabase);
     }
     // aliases and wildcards have rows of their own

@@ -13,7 +13,10 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::support::{eventually, free_port};
+use crate::{
+    stack::SALT,
+    support::{eventually, free_port},
+};
 
 /// Passwords that must not appear anywhere.
 pub(crate) const DB_PASSWORD: &str = "canary-db-password";
@@ -106,7 +109,7 @@ impl Backing {
             .args([reference().as_os_str(), config.as_os_str()])
             .arg(port.to_string())
             .env("REFERENCE_VENV", &self.venv)
-            .env("LITELLM_SALT_KEY", "sk-canary-salt")
+            .env(SALT.0, SALT.1)
             .current_dir(config.parent().unwrap())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -21,17 +21,18 @@ const HEARD: Duration = Duration::from_secs(3);
 /// After an outage it is read anew.
 const BACK: Duration = Duration::from_secs(5);
 
-struct Both {
-    stack: Stack,
-    python: Python,
+pub(crate) struct Both {
+    pub stack: Stack,
+    pub python: Python,
 }
 
-fn start(backing: &Backing) -> Both {
+/// `general`: further lines of `general_settings`.
+pub(crate) fn start(backing: &Backing, general: &str) -> Both {
     let database: Database = backing.database();
-    let stack = Stack::with(database, backing.redis(), None, "");
+    let stack = Stack::with(database, backing.redis(), None, general);
     // Python goes by the same wire to Postgres, and by none to Redis
     let url = stack.database.url(stack.postgres.port);
-    let config = stack::config(stack.provider.port, &url, stack.server.port, "");
+    let config = stack::config(stack.provider.port, &url, stack.server.port, general);
     let config = stack.folder.write("python.yaml", &config);
     let python = backing.python(&config, File::create(stack.folder.0.join("python.log")).unwrap());
     let routes = std::fs::read_to_string(stack.folder.0.join("routes.toml")).unwrap();
@@ -44,19 +45,20 @@ fn start(backing: &Backing) -> Both {
 
 impl Both {
     /// One of LiteLLM's management endpoints, asked by the master key.
-    fn manage(&self, path: &str, body: Value) -> Value {
+    pub(crate) fn manage(&self, path: &str, body: Value) -> Value {
         let answer = patient(self.python.port, &post_bytes(path, body.to_string()));
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         answer.json()
     }
 
     /// As [`Both::manage`], by way of the edge.
-    fn through(&self, path: &str, body: Value) {
+    pub(crate) fn through(&self, path: &str, body: Value) -> Value {
         let answer = patient(self.stack.process.port, &post_bytes(path, body.to_string()));
         assert_eq!(side(&answer), (200, "python"), "{path}: {}", answer.text());
+        answer.json()
     }
 
-    fn key(&self, more: Value) -> String {
+    pub(crate) fn key(&self, more: Value) -> String {
         self.manage("/key/generate", more)["key"].as_str().unwrap().to_owned()
     }
 
@@ -93,7 +95,7 @@ fn untimed(answer: &Answer) -> String {
     text.split("and current time").next().unwrap().to_owned()
 }
 
-fn patient(port: u16, request: &[u8]) -> Answer {
+pub(crate) fn patient(port: u16, request: &[u8]) -> Answer {
     let mut client = Client::to(port);
     client.stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     client.send(request);
@@ -103,7 +105,7 @@ fn patient(port: u16, request: &[u8]) -> Answer {
 #[test]
 fn python_is_the_judge() {
     let Some(backing) = backing() else { return };
-    let both = start(backing);
+    let both = start(backing, "");
     let start = Instant::now();
     walk(&both);
     eprintln!("the walk took {:?}", start.elapsed());

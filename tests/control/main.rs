@@ -14,6 +14,7 @@ mod faults;
 mod gateway;
 mod judge;
 mod ledger;
+mod models;
 mod redis_faults;
 #[path = "../edge/routes.rs"]
 #[allow(dead_code)]

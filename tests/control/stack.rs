@@ -21,6 +21,8 @@ use crate::{
 };
 
 pub(crate) const PROVIDER_KEY: &str = "sk-canary-provider-key";
+/// What LiteLLM seals its models with.
+pub(crate) const SALT: (&str, &str) = ("LITELLM_SALT_KEY", "sk-canary-salt");
 /// What a chat call costs: 10,000 tokens in, 5,000 out, of gpt-4o in LiteLLM's price list.
 pub(crate) const COST: f64 = 10_000.0 * 2.5e-6 + 5_000.0 * 1e-5;
 /// What the Python behind the edge says of everything.
@@ -49,7 +51,7 @@ impl Stack {
         let routes = folder.write("routes.toml", &routes(python.unwrap_or(fake.port)));
         let log = folder.0.join("log");
         let args = ["--config", config.to_str().unwrap(), "--routes", routes.to_str().unwrap(), "--log-format", "json"];
-        let env = [("LITELLM_EDGE_UNGATED", "1"), ("RUST_LOG", "debug,h2=info,hyper_util=info,sqlx=info")];
+        let env = [SALT, ("LITELLM_EDGE_UNGATED", "1"), ("RUST_LOG", "debug,h2=info,hyper_util=info,sqlx=info")];
         let process = Process::with(&args, &env, fs::File::create(&log).unwrap().into());
         let stack = Self { process, folder, log, database, server, postgres, redis, provider, python: fake };
         eventually(Duration::from_secs(10), "the stores are seen", || {
@@ -64,7 +66,7 @@ impl Stack {
         let (config, routes) = (file("config.yaml"), file("routes.toml"));
         let args = ["--config", &config, "--routes", &routes, "--log-format", "json"];
         let log = fs::File::options().append(true).open(&self.log).unwrap();
-        self.process = Process::with(&args, &[("LITELLM_EDGE_UNGATED", "1")], log.into());
+        self.process = Process::with(&args, &[SALT, ("LITELLM_EDGE_UNGATED", "1")], log.into());
     }
 
     pub(crate) fn chat(&self, key: &str) -> Answer {
