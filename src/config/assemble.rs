@@ -135,6 +135,7 @@ pub(super) fn snapshot(
             key_ttl: books::key_ttl(&general).flatten(),
             other_books: !books::are_plain(&general, &litellm, env),
             other_limits: !books::limits_are_plain(&general, &litellm, env),
+            no_discovery: general.get("disable_model_info_refresh").is_some_and(|n| n.value == Value::Bool(true)),
             spend_flush: number(&general, "proxy_batch_write_at").and_then(|s| Duration::try_from_secs_f64(s).ok()),
         },
         master_key: master_key.filter(|key| !key.is_empty()).map(Secret::new),
@@ -142,6 +143,7 @@ pub(super) fn snapshot(
         aliases,
         groups: groups.by_name.into_iter().map(|(name, group)| (name, Arc::new(group))).collect(),
         group_order: groups.order,
+        deployments: groups.deployments,
         declines: this.declines,
         database_url: database_url.map(Secret::new),
         coordination: redis::coordination(&general, &litellm, env),
@@ -266,6 +268,7 @@ impl Assembly<'_> {
 struct Groups {
     by_name: HashMap<String, ModelGroup>,
     order: Vec<String>,
+    deployments: Vec<Arc<Deployment>>,
     other_names: bool,
 }
 
@@ -324,7 +327,9 @@ impl Groups {
             self.order.push(name.to_owned());
             ModelGroup { name: name.to_owned(), deployments: Vec::new() }
         });
-        group.deployments.push(Arc::new(deployment));
+        let deployment = Arc::new(deployment);
+        group.deployments.push(deployment.clone());
+        self.deployments.push(deployment);
     }
 }
 
@@ -338,6 +343,7 @@ fn entry_keys(this: &mut Assembly<'_>, at: &str, map: &Map, deployment: &mut Dep
         let known = matches!(key.as_str(), "model_name" | "litellm_params" | "model_info");
         if !known && !node.value.is_null() {
             deployment.declines.push(ConfigDecline { decline: Decline::DeploymentParam, key: key.clone() });
+            deployment.listing = None;
             let verdict = Verdict::Declines(Decline::DeploymentParam);
             this.report.add(format!("{at}.{key}"), Some(node), verdict, "not a key the edge reads here");
         }

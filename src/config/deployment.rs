@@ -1,7 +1,7 @@
 //! One entry of `model_list` -> [`Deployment`]: id, provider, address, credentials, defaults, prices, declines. Pure.
 //! It must never print a value of `litellm_params`, and never serve what it does not understand: a key it does not
 //! know makes the deployment decline.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::Uri;
 use serde_json::Map as Json;
@@ -12,6 +12,7 @@ use super::{
     env::{self, Env},
     key_names,
     keys::{self, Rule, Section},
+    listing,
     prices::{self, Entry, PriceMap},
     provider,
     snapshot::{Prices, Slots},
@@ -169,8 +170,10 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
         .then(|| crate::spend::model_map::model_map(&name, &inferred.model, litellm_model))
         .flatten();
     let id = model_info.and_then(|info| info.get("id"));
+    let id = id.map_or_else(|| generate_model_id(model_group, params), |node| node.value.python_str());
     Built::Deployment(Box::new(Deployment {
-        id: id.map_or_else(|| generate_model_id(model_group, params), |node| node.value.python_str()),
+        listing: listing::listing(model_group, params, model_info, &id, *prices).map(Arc::new),
+        id,
         model_group: model_group.to_owned(),
         litellm_model: litellm_model.to_owned(),
         model: inferred.model,

@@ -9,6 +9,7 @@ mod handle;
 mod include;
 mod key_names;
 pub mod keys;
+mod listing;
 mod load;
 mod outgoing;
 mod prices;
@@ -21,6 +22,7 @@ pub mod yaml;
 
 pub use env::Env;
 pub use handle::ConfigHandle;
+pub use listing::Listing;
 pub use load::{ConfigError, Loaded, load};
 #[cfg(test)]
 pub(crate) use prices::list_pricing;

@@ -98,17 +98,22 @@ fn hooks_are_called_at_sighup_and_awaited_before_the_exit() {
 fn a_panic_is_logged_with_its_place_and_without_its_words() {
     let folder = Folder::new();
     let mut process = start(&folder);
+    let mut said = Vec::new();
     for body in ["execution canary-prompt", "stream canary-prompt", "admission canary-prompt", "later canary-prompt"] {
         let mut client = Client::to(process.port);
-        client.send(post_bytes("/panic", body));
+        let plain = String::from_utf8(post_bytes("/panic?key=sk-canary-in-query", body)).unwrap();
+        let key = "Authorization: Bearer sk-canary-0123456789\r\nx-api-key: sk-canary-0123456789\r\nHost";
+        client.send(plain.replacen("Host", key, 1).into_bytes());
         if body.starts_with("later") {
             std::thread::sleep(Duration::from_millis(50));
             drop(client); // it panics when nobody listens any more
             std::thread::sleep(Duration::from_millis(400));
         } else {
-            let _ = client.answer();
+            said.extend(client.answer().map(|answer| answer.head.clone() + &answer.text()));
         }
     }
+    said.extend(["/edge/status", "/edge/metrics", "/edge"].map(|page| get(process.port, page).text()));
+    assert!(said.iter().all(|text| !text.contains("canary")), "{said:?}");
     process.signal("-TERM");
     assert_eq!(process.exit(Duration::from_secs(5)), Some(0), "nothing hangs in the counters");
     let log = fs::read_to_string(folder.0.join("log")).unwrap();

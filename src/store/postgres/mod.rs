@@ -4,6 +4,7 @@
 pub mod counters;
 pub mod identity;
 pub mod key_row;
+pub mod model_access;
 pub mod spend;
 
 use std::{
