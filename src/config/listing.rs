@@ -172,6 +172,13 @@ pub(super) fn listing(
     let model = base_model.filter(|name| !name.is_empty()).or_else(|| params.get("model")?.value.as_str())?;
     let priced = own_prices.keys().any(|key| TOKEN_PRICES.contains(&key.as_str()));
     let mut facts = facts(model, priced, prices)?;
+    // a deployment's id is a name in LiteLLM's price map, too
+    let name = model.rsplit('/').next().unwrap_or_default();
+    if id.eq_ignore_ascii_case(name) || id.eq_ignore_ascii_case(model) {
+        // without an entry of the list's own it is the one that is found
+        let unlisted = id == name && PriceMap::listing().value::<Json>(model).is_none();
+        facts.insert("key".into(), unlisted.then_some(id)?.into());
+    }
     facts.retain(|key, _| !own.contains_key(key) && !stamps.contains_key(key));
     Some(Listing {
         head: format!("\"model_name\":{},\"litellm_params\":{}", json!(model_group), Fact::Object(shown)),

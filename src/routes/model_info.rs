@@ -213,7 +213,13 @@ fn listed<'a>(deployment: &'a Deployment, snapshot: &Snapshot) -> Result<&'a Lis
     // what a deployment says of its model holds for all that serve the same
     let last = |model: &str| model.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     let own = last(&deployment.litellm_model);
-    let told = deployments(snapshot).any(|other| other.listing.is_none() && last(&other.litellm_model) == own);
+    let tells = |other: &Deployment| other.listing.is_none() && last(&other.litellm_model) == own;
+    // and its id is a name of the price map
+    let hides = |other: &Deployment| {
+        other.id != deployment.id
+            && (other.id.eq_ignore_ascii_case(&own) || other.id.eq_ignore_ascii_case(&deployment.litellm_model))
+    };
+    let told = deployments(snapshot).any(|other| tells(other) || hides(other));
     match told || discovered && !snapshot.settings.no_discovery {
         true => Err(Decline::Model),
         false => Ok(row),
@@ -298,5 +304,12 @@ mod tests {
         // facts of one deployment hold for all that serve the same model
         let info = "- {model_name: b, litellm_params: {model: openai/gpt-4o}, model_info: {max_tokens: 5}}\n";
         assert_eq!(known(info), [false, false]);
+        let named = |id: &str| {
+            known(&format!("- {{model_name: b, litellm_params: {{model: openai/mine}}, model_info: {{id: {id}}}}}\n"))
+        };
+        assert_eq!(
+            (named("mine"), named("gpt-4o"), named("Mine")),
+            (vec![true, true], vec![false, true], vec![true, false])
+        );
     }
 }

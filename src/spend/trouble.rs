@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::error::redact::redact;
+
 /// What went wrong with a call.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Trouble {
@@ -46,7 +48,7 @@ impl Failed {
             code: code.to_owned(),
             provider: provider.to_owned(),
             normalized: normalized(class, code, message),
-            message: stored(message),
+            message: stored(&redact(message)),
             provider_request_id: None,
             rate_limit: (class == "RateLimitError").then_some("vendor_rate_limit"),
         }
