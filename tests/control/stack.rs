@@ -192,7 +192,9 @@ fn echo(request: &Request) -> Option<String> {
     let body: Value = serde_json::from_slice(&request.body).ok()?;
     let status = body["seed"].as_u64().or_else(|| body["top_k"].as_u64())?;
     let key = request.header("authorization").or_else(|| request.header("x-api-key")).unwrap_or_default();
-    let message = format!("Incorrect API key provided: {key}. You sent {}", String::from_utf8_lossy(&request.body));
+    // (a prompt in the JSON text of a JSON text is kept by LiteLLM, too)
+    let sent = if body["seed"].is_u64() { String::from_utf8_lossy(&request.body) } else { "that".into() };
+    let message = format!("Incorrect API key provided: {key}. You sent {sent}");
     let error = serde_json::json!({"type": "error", "error": {"message": message, "type": "invalid_request_error", "code": "bad"}});
     if status != 200 {
         let (error, more) = (error.to_string(), "x-request-id: req_1\r\n");
