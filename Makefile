@@ -21,6 +21,7 @@ suite = status=0; $(DEBUG) parity run --keep --state "$(STATE)" $(1) || status=$
 help:
 	@echo "make demo      build, start the real Python gateway, a provider and the edge; send traffic; compare and time"
 	@echo "make test      formatting, clippy, unit, integration and parity tests"
+	@echo "               (plain cargo test needs REFERENCE_VENV, which make sets; WITHOUT_REFERENCE=1 leaves out what needs it)"
 	@echo "make bench     the Python gateway, the edge and the bare provider side by side: table, target/bench/result.json, speed.svg (10 minutes)"
 	@echo "make build     the release binary: $(BINARY)"
 	@echo "make openapi   thousands of requests made out of LiteLLM's OpenAPI document, to both sides"

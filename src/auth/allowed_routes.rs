@@ -16,16 +16,16 @@ const CHAT: &str = "/chat/completions";
 
 /// The native routes in LiteLLM's groups of routes (proxy/_types.py `LiteLLMRoutes`).
 const GROUPS: &[(&str, &[&str])] = &[
-    ("llm_api_routes", &[CHAT, "/v1/messages", "/v1/models", "/models"]),
+    ("llm_api_routes", &[CHAT, "/v1/messages", "/v1/models", "/models", "/v1/model/info", "/model/info"]),
     ("openai_routes", &[CHAT, "/v1/models", "/models"]),
     ("anthropic_routes", &["/v1/messages"]),
-    ("info_routes", &["/v1/models", "/models", "/key/info"]),
+    ("info_routes", &["/v1/models", "/models", "/key/info", "/v1/model/info", "/model/info"]),
     ("key_management_routes", &["/key/info"]),
-    ("management_routes", &["/key/info"]),
+    ("management_routes", &["/key/info", "/model/info"]),
     ("internal_user_routes", &["/key/info"]),
-    ("ui_routes", &["/v1/models", "/models", "/key/info"]),
-    ("admin_viewer_routes", &["/v1/models", "/models", "/key/info"]),
-    ("org_admin_allowed_routes", &["/v1/models", "/models", "/key/info"]),
+    ("ui_routes", &["/v1/models", "/models", "/key/info", "/v1/model/info", "/model/info"]),
+    ("admin_viewer_routes", &["/v1/models", "/models", "/key/info", "/v1/model/info", "/model/info"]),
+    ("org_admin_allowed_routes", &["/v1/models", "/models", "/key/info", "/v1/model/info", "/model/info"]),
 ];
 
 /// Python's `repr` of a list of plain strings.

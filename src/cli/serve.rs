@@ -393,6 +393,7 @@ fn without_config(env: &Env) -> Snapshot {
         settings: Settings { metrics_auth: true, ..Settings::default() },
         groups: HashMap::new(),
         group_order: Vec::new(),
+        deployments: Vec::new(),
         declines: vec![ConfigDecline { decline: Decline::Setting, key: "config.yaml".to_owned() }],
         other_names: true,
         aliases: Default::default(),

@@ -123,7 +123,7 @@ pub(super) fn snapshot(
     let aliases = aliases.into_iter().flat_map(Map::iter).map(|(name, _)| name);
     let aliases: HashSet<String> = std::mem::take(&mut groups.pythons).into_iter().chain(aliases).collect();
     let other_names = groups.other_names || models_in_database || !aliases.is_empty();
-    let (groups, group_order) = groups.finish(&around.prices);
+    let (groups, group_order, deployments) = groups.finish(&around.prices);
     Ok(Snapshot {
         digest: deployment::hex(&digest.finalize()),
         settings: Settings {
@@ -149,6 +149,7 @@ pub(super) fn snapshot(
             models_in_database,
             other_books: other_books || !books::are_plain(&general, &litellm, env),
             other_limits: other_limits || !books::limits_are_plain(&general, &litellm, env),
+            no_discovery: general.get("disable_model_info_refresh").is_some_and(|n| n.value == Value::Bool(true)),
             spend_flush: number(&general, "proxy_batch_write_at").and_then(|s| Duration::try_from_secs_f64(s).ok()),
         },
         master_key: master_key.filter(|key| !key.is_empty()).map(Secret::new),
@@ -157,6 +158,7 @@ pub(super) fn snapshot(
         aliases,
         groups: groups.into_iter().map(|(name, group)| (name, Arc::new(group))).collect(),
         group_order,
+        deployments,
         declines: this.declines,
         database_url: database_url.map(Secret::new),
         coordination: redis::coordination(&general, &litellm, env),

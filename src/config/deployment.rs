@@ -1,7 +1,7 @@
 //! One entry of `model_list` -> [`Deployment`]: id, provider, address, credentials, defaults, prices, declines. Pure.
 //! It must never print a value of `litellm_params`, and never serve what it does not understand: a key it does not
 //! know makes the deployment decline.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::Uri;
 use serde_json::Map as Json;
@@ -11,6 +11,7 @@ use super::{
     ConfigDecline, Deployment, Provider,
     env::{self, Env},
     keys::{self, Rule, Section},
+    listing,
     prices::{Entry, PriceMap},
     provider,
     registered::Registered,
@@ -169,7 +170,9 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
     let stream_timeout = number("stream_timeout").or(input.router_stream_timeout).or(per_attempt);
     let (rpm, tpm) = (number("rpm"), number("tpm"));
     let limit = rpm.or(tpm.map(|tpm| (tpm / 1000.0 * 6.0).max(1.0))).map(|limit| limit as u32);
+    let listing = listing::listing(model_group, params, model_info, &id, *prices).map(Arc::new);
     let deployment = Deployment {
+        listing,
         id,
         model_group: model_group.to_owned(),
         litellm_model: litellm_model.to_owned(),

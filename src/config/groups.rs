@@ -117,9 +117,10 @@ impl Groups {
         self.built.push((deployment, registered));
     }
 
-    /// The groups, and their names in order.
-    pub(super) fn finish(self, prices: &PriceMap) -> (HashMap<String, ModelGroup>, Vec<String>) {
+    /// The groups, their names and all deployments in order.
+    pub(super) fn finish(self, prices: &PriceMap) -> (HashMap<String, ModelGroup>, Vec<String>, Vec<Arc<Deployment>>) {
         let (mut by_name, mut order) = (HashMap::<String, ModelGroup>::new(), Vec::new());
+        let mut all = Vec::with_capacity(self.built.len());
         for (deployment, registered) in self.built {
             let name = deployment.model_group.clone();
             let model_map = registered.model_map(&self.shared, prices);
@@ -127,9 +128,11 @@ impl Groups {
                 order.push(name.clone());
                 ModelGroup { name, deployments: Vec::new() }
             });
-            group.deployments.push(Arc::new(Deployment { model_map, ..deployment }));
+            let deployment = Arc::new(Deployment { model_map, ..deployment });
+            group.deployments.push(deployment.clone());
+            all.push(deployment);
         }
-        (by_name, order)
+        (by_name, order, all)
     }
 }
 
@@ -165,6 +168,7 @@ fn entry_keys(this: &mut Assembly<'_>, at: &str, map: &Map, deployment: &mut Dep
         let known = matches!(key.as_str(), "model_name" | "litellm_params" | "model_info");
         if !known && !node.value.is_null() {
             deployment.declines.push(ConfigDecline { decline: Decline::DeploymentParam, key: key.clone() });
+            deployment.listing = None;
             let verdict = Verdict::Declines(Decline::DeploymentParam);
             this.report.add(format!("{at}.{key}"), Some(node), verdict, "not a key the edge reads here");
         }

@@ -11,6 +11,7 @@ mod handle;
 mod include;
 mod key_names;
 pub mod keys;
+mod listing;
 mod load;
 mod outgoing;
 mod prices;
@@ -25,6 +26,7 @@ pub mod yaml;
 pub use database::Stored;
 pub use env::Env;
 pub use handle::ConfigHandle;
+pub use listing::Listing;
 pub use load::{ConfigError, Loaded, load, load_with};
 #[cfg(test)]
 pub(crate) use prices::list_pricing;

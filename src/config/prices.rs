@@ -15,6 +15,9 @@ pub(crate) struct PriceMap {
     text: &'static str,
 }
 
+/// What `/model/info` says beside it; written by `tests/golden/model_listing.py`.
+static LISTING: &str = include_str!("../../data/model_listing.json");
+
 impl Default for PriceMap {
     fn default() -> Self {
         Self { text: TEXT }
@@ -59,6 +62,16 @@ impl PriceMap {
             names.iter().any(|name| self.get(name).is_some() || self.get(without_snapshot(name)).is_some())
                 || REGIONS.iter().any(|region| tail.starts_with(region))
         })
+    }
+
+    /// LiteLLM's answers about models, by the name a deployment may have, in the same form: see [`super::listing`].
+    pub(crate) fn listing() -> Self {
+        Self { text: LISTING }
+    }
+
+    /// The entry with exactly this key.
+    pub(crate) fn value<T: serde::de::DeserializeOwned>(&self, key: &str) -> Option<T> {
+        serde_json::from_str(self.line(key)?).ok()
     }
 
     /// The entry with this key, letter case aside.

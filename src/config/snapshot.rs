@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Coordination,
+    Coordination, Listing,
     outgoing::OutgoingHeaders,
     prices::{self, PriceMap},
 };
@@ -75,6 +75,8 @@ pub struct Deployment {
     pub model_info: Map<String, Value>,
     /// JSON text for spend logs, see [`crate::spend::model_map`]; `None`: not known exactly, no row is written
     pub model_map: Option<Arc<str>>,
+    /// its row of `/model/info`; `None`: not known exactly
+    pub listing: Option<Arc<Listing>>,
     /// `model_info.access_groups`: names that stand for this deployment's model in lists of models
     pub access_groups: Vec<String>,
     /// no key of its `model_info` changes how models are listed (`display_name`, `discoverable`, `blocked`, ...)
@@ -188,6 +190,8 @@ pub struct Settings {
     pub spend_flush: Option<Duration>,
     /// LiteLLM loads models and settings from the database, and the edge does
     pub models_in_database: bool,
+    /// `general_settings.disable_model_info_refresh`: LiteLLM asks no provider for the limits of its models
+    pub no_discovery: bool,
     /// a setting changes what LiteLLM writes down: the edge then keeps no books, and virtual keys are Python's
     pub other_books: bool,
     /// a setting changes how limits and budgets are held: who has one is Python's
@@ -207,6 +211,8 @@ pub struct Snapshot {
     pub groups: HashMap<String, Arc<ModelGroup>>,
     /// names in file order, for `/v1/models`
     pub group_order: Vec<String>,
+    /// all deployments in file order, for `/model/info`
+    pub deployments: Vec<Arc<Deployment>>,
     /// configuration that makes every model call decline
     pub declines: Vec<ConfigDecline>,
     /// further names a request may use as `model` and Python would route: aliases, wildcards, deployment ids

@@ -22,6 +22,7 @@ use crate::{
 const ENDPOINTS: &[(&str, &str)] = &[
     ("chat_completions", "litellm.proxy.proxy_server.chat_completion"),
     ("models", "litellm.proxy.proxy_server.model_list"),
+    ("model_info", "litellm.proxy.proxy_server.model_info_v1"),
     ("key_info", "litellm.proxy.management_endpoints.key_management_endpoints.info_key_fn"),
     ("health_liveliness", "litellm.proxy.health_endpoints._health_endpoints.health_liveliness"),
     ("health_readiness", "litellm.proxy.health_endpoints._health_endpoints.health_readiness"),

@@ -1,6 +1,6 @@
 //! The scripts on a real Redis, beside the same plans in memory and, where the reference environment is, LiteLLM's own
 //! limiter on another database of it (`parity-tests/tools/limits_peer.py`). `REFERENCE_VENV` names the environment; `make`
-//! sets it. Without it these tests pass without doing anything, and say so.
+//! sets it. Without it these tests fail, unless `WITHOUT_REFERENCE=1` leaves them out.
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
@@ -14,9 +14,12 @@ use crate::{secret::Secret, store::RedisTarget};
 fn venv() -> Option<PathBuf> {
     let venv = std::env::var_os("REFERENCE_VENV").map(PathBuf::from);
     let venv = venv.filter(|venv| venv.join("bin/python").exists());
-    if venv.is_none() {
-        eprintln!("REFERENCE_VENV names no reference environment: nothing is compared");
-    }
+    let left_out = std::env::var("WITHOUT_REFERENCE").is_ok_and(|value| value == "1");
+    assert!(
+        venv.is_some() || left_out,
+        "REFERENCE_VENV names no environment with LiteLLM and Redis (`make test` makes one and names it); \
+         WITHOUT_REFERENCE=1 leaves out what needs it"
+    );
     venv
 }
 

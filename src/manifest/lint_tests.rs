@@ -31,7 +31,16 @@ fn the_shipped_modes() {
         file.routes.iter().filter(|entry| entry.mode == Mode::Native).map(|entry| entry.id.as_str()).collect();
     assert_eq!(
         native,
-        ["models", "key_info", "health_liveliness", "health_readiness", "metrics", "chat_completions", "messages"]
+        [
+            "models",
+            "model_info",
+            "key_info",
+            "health_liveliness",
+            "health_readiness",
+            "metrics",
+            "chat_completions",
+            "messages"
+        ]
     );
     assert!(file.routes.iter().all(|entry| entry.accept.is_empty()), "missing spend rows are the operator's choice");
 }

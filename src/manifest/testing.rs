@@ -73,6 +73,7 @@ const fn row(id: &'static str, methods: &'static [Method], paths: &'static [&'st
 /// A table like the real one.
 pub(crate) static TABLE: &[NativeRoute] = &[
     row("models", &[Method::GET], &["/v1/models", "/models"]),
+    row("model_info", &[Method::GET], &["/v1/model/info", "/model/info"]),
     row("key_info", &[Method::GET], &["/key/info"]),
     row("health_liveliness", &[Method::GET], &["/health/liveliness", "/health/liveness"]),
     row("health_readiness", &[Method::GET], &["/health/readiness"]),

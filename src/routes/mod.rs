@@ -13,6 +13,7 @@ mod limited;
 pub mod litellm_headers;
 pub mod messages;
 pub mod metrics;
+pub mod model_info;
 pub mod models;
 pub mod native;
 mod refusal_row;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 mod shapes;
-mod visible;
+pub(super) mod visible;
 
 use shapes::Shape;
 
@@ -101,7 +101,9 @@ pub(super) mod tests {
     use crate::config::load;
 
     pub(in crate::routes) fn snapshot(text: &str) -> Snapshot {
-        let path = std::env::temp_dir().join(format!("models-{}-{}.yaml", std::process::id(), text.len()));
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("models-{}-{count}.yaml", std::process::id()));
         std::fs::write(&path, text).unwrap();
         let loaded = load(&path, &HashMap::from([("LITELLM_MASTER_KEY".to_owned(), "sk-master-of-models".to_owned())]));
         std::fs::remove_file(&path).unwrap();

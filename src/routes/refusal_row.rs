@@ -18,6 +18,8 @@ const CALL_TYPES: &[(&str, &str)] = &[
     ("/v1/messages", "anthropic_messages"),
     ("/v1/models", "/v1/models"),
     ("/models", "/models"),
+    ("/v1/model/info", "/v1/model/info"),
+    ("/model/info", "/model/info"),
     ("/key/info", "/key/info"),
 ];
 

@@ -80,6 +80,26 @@ fn no_secret_is_in_anything_that_is_said() {
         let answer = ask(port, request);
         said.add("an odd request", answer.head.clone() + &answer.text());
     }
+    // a provider that repeats key and prompt in its errors. Prompts are the caller's own; keys are nobody's
+    let mut errors = Said(Vec::new());
+    for status in [200, 400, 401, 403, 429, 500] {
+        for (path, model, field) in [("/v1/chat/completions", "m", "seed"), ("/v1/messages", "c", "top_k")] {
+            for key in [KEY, MASTER] {
+                let body = format!(
+                    r#"{{"model":"{model}","max_tokens":5,"stream":{},"{field}":{status},"messages":[{{"role":"user","content":"canary-prompt"}}]}}"#,
+                    status == 200
+                );
+                let answer = ask(port, with_key(&format!("authorization: Bearer {key}"), path, &body));
+                assert_eq!(answer.header("x-litellm-edge"), Some("native"), "{path} {status}: {}", answer.text());
+                // in an event of a stream LiteLLM shows the provider's words as they are
+                if status != 200 {
+                    errors.add("an error of the provider", answer.head.clone() + &answer.text());
+                }
+            }
+        }
+    }
+    assert!(errors.0.iter().any(|(_, text)| text.contains("Incorrect API key provided")), "errors are passed on");
+    errors.has_none_of(&[KEY, WRONG, MASTER, DB_PASSWORD, REDIS_PASSWORD, PROVIDER_KEY]);
     stack.written(Duration::from_secs(8));
 
     // faults: each is logged

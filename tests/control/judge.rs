@@ -125,6 +125,7 @@ fn request(route: &str) -> (&'static str, &'static str, &'static str) {
             ("POST", "/v1/messages", body)
         }
         "models" => ("GET", "/v1/models", ""),
+        "model_info" => ("GET", "/v1/model/info", ""),
         "key_info" => ("GET", "/key/info", ""),
         "health_liveliness" => ("GET", "/health/liveliness", ""),
         "health_readiness" => ("GET", "/health/readiness", ""),

@@ -1,7 +1,7 @@
 //! The control plane on a real Postgres and Redis: faults in mid-traffic, the ledger, the schema, invalidation by a real
 //! Python gateway, keys and secrets. The edge is the real binary; Postgres and Redis stand behind wires that can be cut,
-//! slowed or made silent. `REFERENCE_VENV` names the environment that has them; `make` sets it. Without it these tests pass
-//! without doing anything, and say so. A target of its own: its parts keep times, and must not share the processor with
+//! slowed or made silent. `REFERENCE_VENV` names the environment that has them; `make` sets it. Without it these tests
+//! fail, unless `WITHOUT_REFERENCE=1` leaves them out. A target of its own: its parts keep times, and must not share the processor with
 //! two hundred other tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

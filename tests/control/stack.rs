@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     backing::{Database, REDIS_PASSWORD, RedisServer},
     gateway::{Folder, Process},
-    support::{Answer, Client, FakePython, MASTER, ask, eventually},
+    support::{Answer, Client, FakePython, MASTER, Request, ask, eventually},
     wire::Wire,
 };
 
@@ -171,6 +171,10 @@ fn provider() -> FakePython {
     let count = Arc::new(AtomicU64::new(0));
     FakePython::start(move |request, stream| {
         let n = count.fetch_add(1, Ordering::SeqCst);
+        // a provider that repeats what it was sent, key and all
+        if let Some(failure) = echo(request) {
+            return stream.write_all(failure.as_bytes()).is_ok();
+        }
         let body = match request.line().contains("/messages") {
             true => format!(
                 r#"{{"id":"msg_{n}","type":"message","role":"assistant","model":"claude-sonnet-4-5-20250929","content":[{{"type":"text","text":"native"}}],"stop_reason":"end_turn","stop_sequence":null,"usage":{{"input_tokens":10,"output_tokens":5}}}}"#
@@ -183,6 +187,30 @@ fn provider() -> FakePython {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
         stream.write_all((head + &body).as_bytes()).is_ok()
     })
+}
+
+/// The answer to a call that asks for a failure: its `seed` (or `top_k`) is the status.
+fn echo(request: &Request) -> Option<String> {
+    let body: Value = serde_json::from_slice(&request.body).ok()?;
+    let status = body["seed"].as_u64().or_else(|| body["top_k"].as_u64())?;
+    let key = request.header("authorization").or_else(|| request.header("x-api-key")).unwrap_or_default();
+    // (a prompt in the JSON text of a JSON text is kept by LiteLLM, too)
+    let sent = if body["seed"].is_u64() { String::from_utf8_lossy(&request.body) } else { "that".into() };
+    let message = format!("Incorrect API key provided: {key}. You sent {sent}");
+    let error = serde_json::json!({"type": "error", "error": {"message": message, "type": "invalid_request_error", "code": "bad"}});
+    if status != 200 {
+        let (error, more) = (error.to_string(), "x-request-id: req_1\r\n");
+        let length = error.len();
+        return Some(format!(
+            "HTTP/1.1 {status} Failed\r\ncontent-type: application/json\r\n{more}content-length: {length}\r\n\r\n{error}"
+        ));
+    }
+    let event = match request.line().contains("/messages") {
+        true => format!("event: error\ndata: {error}\n\n"),
+        false => format!("data: {error}\n\n"),
+    };
+    let length = event.len();
+    Some(format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {length}\r\n\r\n{event}"))
 }
 
 fn python_fake() -> FakePython {

@@ -178,6 +178,14 @@ fn live_traffic_is_recorded_played_back_and_a_changed_recording_is_seen() {
     assert!(text(&red).contains("recorded[0].body/choices/0/message/content"), "{}", text(&red));
     let page = fs::read_to_string(suite.join("out/report.html")).unwrap();
     assert!(page.contains("recorded[0].body/choices/0/message/content"));
+    // neither in what a failed run says and keeps
+    for file in fs::read_dir(suite.join("out")).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file())
+    {
+        let kept = fs::read_to_string(&file).unwrap() + &text(&red);
+        for secret in [CANARY, "canary0123", MASTER, "sk-provider", "Annie"] {
+            assert!(!kept.contains(secret), "{secret} in {}", file.display());
+        }
+    }
 }
 
 #[test]

@@ -125,6 +125,7 @@ pub(crate) fn build_edge(
         settings: Settings::default(),
         groups: HashMap::new(),
         group_order: Vec::new(),
+        deployments: Vec::new(),
         declines: Vec::new(),
         other_names: false,
         database_url: None,

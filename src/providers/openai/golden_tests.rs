@@ -217,6 +217,7 @@ pub(crate) fn deployment(model: &str, known: bool, defaults: Value) -> Deploymen
         model_map: None,
         access_groups: Vec::new(),
         lists_plainly: true,
+        listing: None,
         declines: Vec::new(),
         uri: Some("http://127.0.0.1:1/v1/chat/completions".parse().unwrap()),
     }

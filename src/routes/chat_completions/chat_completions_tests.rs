@@ -145,6 +145,7 @@ pub(super) fn snapshot(base: &str) -> Snapshot {
         settings: Settings::default(),
         groups,
         group_order: Vec::new(),
+        deployments: Vec::new(),
         declines: Vec::new(),
         other_names: false,
         database_url: None,

@@ -10,6 +10,14 @@ const NO_DEFAULT_MODELS: &str = "no-default-models";
 
 /// The key's models, else its team's, else all. The order of a team's models is chance in LiteLLM; here it is the team's.
 pub(super) fn visible<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> Result<Vec<&'a str>, Decline> {
+    let listed = granted(identity, snapshot);
+    let listed = listed.unwrap_or_else(|| snapshot.group_order.iter().map(String::as_str).collect());
+    // what LiteLLM knows of other names is not in the configuration
+    listed.into_iter().map(|name| snapshot.groups.contains_key(name).then_some(name).ok_or(Decline::Model)).collect()
+}
+
+/// The same names whether or not they are deployed, each once. `None`: neither the key nor its team has a list.
+pub(in crate::routes) fn granted<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> Option<Vec<&'a str>> {
     let all = || snapshot.group_order.iter().map(String::as_str);
     let team: &[String] = identity.team.as_ref().map(|team| team.models.as_slice()).unwrap_or_default();
     let of = |list: &'a [String]| list.iter().map(String::as_str).collect::<Vec<&str>>();
@@ -31,11 +39,9 @@ pub(super) fn visible<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> Res
         false => own,
         true => by_group(with_all(of(team)), snapshot),
     };
-    let listed = if granted.is_empty() { all().collect() } else { granted };
     let mut seen = HashSet::new();
-    let listed = listed.into_iter().filter(|name| *name != NO_DEFAULT_MODELS && seen.insert(*name));
-    // what LiteLLM knows of other names is not in the configuration
-    listed.map(|name| snapshot.groups.contains_key(name).then_some(name).ok_or(Decline::Model)).collect()
+    (!granted.is_empty())
+        .then(|| granted.into_iter().filter(|name| *name != NO_DEFAULT_MODELS && seen.insert(*name)).collect())
 }
 
 /// Names of access groups give way to their members, which come last (`_get_models_from_access_groups`).

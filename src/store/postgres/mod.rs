@@ -5,6 +5,7 @@ pub mod counters;
 pub mod end_users;
 pub mod identity;
 pub mod key_row;
+pub mod model_access;
 pub mod models;
 pub mod spend;
 
