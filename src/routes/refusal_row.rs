@@ -170,14 +170,11 @@ fn failed(refusal: &Refusal) -> Option<Failed> {
     if kind != "auth_error" {
         return None;
     }
-    match message.strip_prefix("Authentication Error, ") {
+    if let Some(text) = message.strip_prefix("Authentication Error, ") {
         // a plain exception of Python's
-        Some(text) => Some(Failed::new("Exception", "", "", text)),
-        None => Some(Failed::new(
-            "HTTPException",
-            failure.status.as_str(),
-            "",
-            &format!("{}: {message}", failure.status.as_str()),
-        )),
+        return Some(Failed::new("Exception", "", "", text));
     }
+    // a dict; the row of what is no key at all has its hash, which is not kept here
+    let status = failure.status.as_str();
+    message.starts_with('{').then(|| Failed::new("HTTPException", status, "", &format!("{status}: {message}")))
 }
