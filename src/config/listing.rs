@@ -1,7 +1,10 @@
 //! What LiteLLM's `/model/info` says of one deployment (proxy_server.py `_enrich_model_info_with_litellm_data`): its
 //! `litellm_params` without secrets, its `model_info`, and the price map's facts about its model. Built when the
 //! configuration is read; a request only joins texts. Pure. What is not known exactly has no listing, and is Python's.
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, PoisonError, RwLock},
+};
 
 use serde_json::{Value as Fact, json};
 
@@ -148,7 +151,7 @@ pub(super) fn listing(
     let mut base_model = None;
     let fields = info.map(Map::iter).into_iter().flatten().filter(|(key, node)| key != "id" && !node.value.is_null());
     let mut further = Json::new();
-    let fact_names: Vec<String> = PriceMap::listing().value("#keys")?;
+    let fact_names = &*KEYS;
     for (key, node) in fields {
         match key.as_str() {
             "base_model" => base_model = Some(node.value.as_str()?),
@@ -171,21 +174,52 @@ pub(super) fn listing(
     stamps.insert("pricing_overrides".into(), json!(overrides));
     let model = base_model.filter(|name| !name.is_empty()).or_else(|| params.get("model")?.value.as_str())?;
     let priced = own_prices.keys().any(|key| TOKEN_PRICES.contains(&key.as_str()));
-    let mut facts = facts(model, priced, prices)?;
-    // a deployment's id is a name in LiteLLM's price map, too
     let name = model.rsplit('/').next().unwrap_or_default();
-    if id.eq_ignore_ascii_case(name) || id.eq_ignore_ascii_case(model) {
-        // without an entry of the list's own it is the one that is found
-        let unlisted = id == name && PriceMap::listing().value::<Json>(model).is_none();
-        facts.insert("key".into(), unlisted.then_some(id)?.into());
-    }
-    facts.retain(|key, _| !own.contains_key(key) && !stamps.contains_key(key));
+    let is_name = id.eq_ignore_ascii_case(name) || id.eq_ignore_ascii_case(model);
+    // most deployments share what is said of their model
+    let shared = own_prices.is_empty() && !is_name;
+    let facts = match shared.then(|| seen(model)).flatten() {
+        Some(facts) => facts,
+        None => {
+            let mut facts = facts(model, priced, prices)?;
+            // a deployment's id is a name in LiteLLM's price map, too
+            if is_name {
+                // without an entry of the list's own it is the one that is found
+                let unlisted = id == name && PriceMap::listing().value::<Json>(model).is_none();
+                facts.insert("key".into(), unlisted.then_some(id)?.into());
+            }
+            facts.retain(|key, _| !own.contains_key(key) && !stamps.contains_key(key));
+            let facts: Arc<str> = members(facts).into();
+            if shared {
+                remember(model, &facts);
+            }
+            facts
+        }
+    };
     Some(Listing {
         head: format!("\"model_name\":{},\"litellm_params\":{}", json!(model_group), Fact::Object(shown)),
         own: members(own),
         stamps: members(stamps),
-        facts: members(facts).into(),
+        facts,
     })
+}
+
+/// All keys of LiteLLM's facts.
+static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| PriceMap::listing().value("#keys").unwrap_or_default());
+
+/// Texts of facts by model, for deployments that override none; bounded.
+static SEEN: LazyLock<RwLock<HashMap<String, Arc<str>>>> = LazyLock::new(RwLock::default);
+const MAX_SEEN: usize = 1024;
+
+fn seen(model: &str) -> Option<Arc<str>> {
+    SEEN.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned()
+}
+
+fn remember(model: &str, facts: &Arc<str>) {
+    let mut seen = SEEN.write().unwrap_or_else(PoisonError::into_inner);
+    if seen.len() < MAX_SEEN {
+        seen.insert(model.to_owned(), facts.clone());
+    }
 }
 
 fn members(map: Json) -> String {
@@ -323,10 +357,9 @@ fn facts(model: &str, priced: bool, prices: PriceMap) -> Option<Json> {
     let own = line.get("facts").and_then(Fact::as_object);
     let key = line.get("key").and_then(Fact::as_str).unwrap_or(model);
     let entry: Json = prices.value(key).unwrap_or_default();
-    let keys: Vec<String> = known.value("#keys")?;
     let unpriced = !priced && !entry.keys().any(|key| TOKEN_PRICES.contains(&key.as_str()));
     let mut facts = Json::new();
-    for name in keys {
+    for name in KEYS.iter().cloned() {
         let fact = match name.as_str() {
             "key" => key.into(),
             "supported_openai_params" => known.value(&format!("#{}", line.get("p")?.as_u64()?))?,
