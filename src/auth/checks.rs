@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     Caller, KeyHash, Presented,
     access::{self, Aliases, Unsure},
-    allowed_routes, limited,
+    allowed_routes, fields, limited,
     metadata_words::is_plain,
     named,
     presented::{abbreviated, presented},
@@ -66,7 +66,7 @@ pub fn judge(request: &Request<'_>) -> Result<(), Stop> {
     }
     let Some(master) = &request.snapshot.master_key else { return Err(Stop::Declined(Decline::MasterKeyUnset)) };
     // LiteLLM looks through the body before it looks at the key
-    if request.body.iter().any(|(name, value)| !UNSUSPICIOUS.contains(&name) && !names_only(name, value)) {
+    if request.body.iter().any(|(name, value)| !fields::UNSUSPICIOUS.contains(&name) && !names_only(name, value)) {
         return Err(Stop::Declined(Decline::Field));
     }
     by((EARLY_CHECKS, LATE_CHECKS), request, master, || model(request)).map_err(|stop| match stop {
@@ -123,47 +123,6 @@ fn by(
         _ => Err(Stop::Declined(Decline::VirtualKey)),
     }
 }
-
-/// Fields of a body that LiteLLM's authentication does not look at (auth_utils.py `is_request_body_safe`,
-/// `get_end_user_id_from_request_body`, auth_checks.py `_guardrail_modification_check`), but for `model`. All others might
-/// be refused or carry tags; of end users [`named`] knows.
-pub const UNSUSPICIOUS: &[&str] = &[
-    "model",
-    "messages",
-    "stream",
-    "stream_options",
-    "temperature",
-    "top_p",
-    "top_k",
-    "max_tokens",
-    "max_completion_tokens",
-    "n",
-    "stop",
-    "stop_sequences",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "top_logprobs",
-    "response_format",
-    "seed",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "functions",
-    "function_call",
-    "reasoning_effort",
-    "verbosity",
-    "modalities",
-    "audio",
-    "prediction",
-    "service_tier",
-    "store",
-    "system",
-    "thinking",
-    "context_management",
-    "output_config",
-];
 
 /// One name, as it stands.
 fn model(request: &Request<'_>) -> Result<String, Stop> {

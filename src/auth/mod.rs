@@ -5,6 +5,7 @@ mod allowed_routes;
 pub mod checks;
 pub mod directory;
 pub mod end_users;
+mod fields;
 pub mod hash;
 pub mod invalidation;
 pub mod limited;

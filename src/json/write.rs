@@ -131,9 +131,20 @@ mod tests {
                 let plain = value == 0.0 || (1e-4..1e14).contains(&value.abs());
                 let plain = plain.then(|| format!("{value:?}"));
                 let mut buffer = [0; 32];
-                proptest::prop_assert_eq!(plain_float(value, &mut buffer), plain.as_deref());
+                let ours = plain_float(value, &mut buffer);
+                // of two shortest texts that are as near, Python takes the even one and Rust the larger
+                let tie = ours.zip(plain.as_deref()).is_some_and(|(ours, rusts)| {
+                    let but_last = |text: &str| text[..text.len() - 1].to_owned();
+                    ours.parse() == Ok(value) && but_last(ours) == but_last(rusts) && ours.ends_with(['0', '2', '4', '6', '8'])
+                });
+                proptest::prop_assert!(ours == plain.as_deref() || tie, "{ours:?} {plain:?}");
             }
         }
+    }
+
+    #[test]
+    fn of_two_texts_as_near_the_even_one_is_pythons() {
+        assert_eq!(plain_float(3087392411129.7812, &mut [0; 32]), Some("3087392411129.7812"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Many records folded into what one flush writes: log rows, and sums by entity and by day (proxy/db/
 //! db_spend_update_writer.py). Pure. Every map is ordered, so that rows are locked in key order by every writer.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -75,8 +75,11 @@ pub struct Batch {
 
 /// Most log rows that wait for a database that is away or slow: LiteLLM's own bound, some 24 MB.
 const MOST_LOGS: usize = 8_000;
-/// Most end users with sums of their own: whoever calls makes them up. What more of them spend is only the payers'.
-const MOST_END_USERS: usize = 10_000;
+/// Most end users, and most tags, with sums of their own: whoever calls makes them up. What more of them spend is only the
+/// payers'.
+const MOST_NAMED: usize = 10_000;
+/// Longest text, in bytes, in a column with an index: Postgres refuses rows of more than some 2,700 in one.
+const LONGEST_INDEXED: usize = 1024;
 
 /// Log rows of one statement: some 4 MB.
 const ROWS: usize = 500;
@@ -93,6 +96,7 @@ impl Batch {
 
     /// Adds one call.
     pub fn add(&mut self, record: &Record) {
+        let record = &*storable(record);
         self.records += 1;
         self.logs.entry(record.request_id.clone()).or_insert_with(|| log(record));
         self.bound();
@@ -102,16 +106,29 @@ impl Batch {
 
     /// The same for a call whose row is given up.
     pub fn add_without_row(&mut self, record: &Record) {
+        let record = &*storable(record);
         self.records += 1;
         self.dropped_logs += 1;
         self.add_sums(record);
         self.add_days(record);
     }
 
+    /// Gives all rows up and keeps what was spent; false: there was none.
+    pub fn give_up_rows(&mut self) -> bool {
+        self.dropped_logs += self.logs.len() as u64;
+        !std::mem::take(&mut self.logs).is_empty()
+    }
+
+    /// The record's tags, each once, unless there are too many.
+    fn tags<'a>(&self, record: &'a Record) -> Vec<&'a str> {
+        let room = self.tags.len() < MOST_NAMED;
+        unique(&record.tags).filter(|tag| room || self.tags.contains_key(*tag)).collect()
+    }
+
     /// The record's end user, unless there are too many.
     fn end_user<'a>(&self, record: &'a Record) -> Option<&'a str> {
         let id = record.payer.end_user.as_deref().filter(|id| !id.is_empty())?;
-        (self.end_users.len() < MOST_END_USERS || self.end_users.contains_key(id)).then_some(id)
+        (self.end_users.len() < MOST_NAMED || self.end_users.contains_key(id)).then_some(id)
     }
 
     fn add_sums(&mut self, record: &Record) {
@@ -142,7 +159,7 @@ impl Batch {
         if let Some(project) = &payer.project_id {
             sum(&mut self.projects, project);
         }
-        for tag in unique(&record.tags) {
+        for tag in self.tags(record) {
             sum(&mut self.tags, tag);
         }
     }
@@ -155,7 +172,7 @@ impl Batch {
         ];
         entities.extend(payer.org_id.as_deref().map(|id| (Entity::Organization, id)));
         entities.extend(self.end_user(record).map(|id| (Entity::EndUser, id)));
-        entities.extend(unique(&record.tags).map(|tag| (Entity::Tag, tag)));
+        entities.extend(self.tags(record).into_iter().map(|tag| (Entity::Tag, tag)));
         for (entity, id) in entities {
             let day = (
                 record.date(),
@@ -307,6 +324,34 @@ fn unique(tags: &[String]) -> impl Iterator<Item = &str> {
     tags.iter().enumerate().filter(|(at, tag)| !tags.iter().take(*at).any(|other| other == *tag)).map(|(_, tag)| &**tag)
 }
 
+/// The record as Postgres can store it. Ids come from providers and tags from clients: one that no index takes, or no text
+/// column (a zero), would keep its whole flush from being written, for ever.
+fn storable(record: &Record) -> Cow<'_, Record> {
+    let fits = |text: &String| text.len() <= LONGEST_INDEXED && !text.contains('\0');
+    if fits(&record.request_id) && fits(&record.session_id) && record.tags.iter().all(fits) {
+        return Cow::Borrowed(record);
+    }
+    let mut record = record.clone();
+    let id = record.call_id.clone();
+    [&mut record.request_id, &mut record.session_id].into_iter().filter(|text| !fits(text)).for_each(|text| {
+        text.clone_from(&id);
+    });
+    record.tags.retain(fits);
+    Cow::Owned(record)
+}
+
+/// Without the zeros that no text in Postgres can have.
+fn without_zeros(value: Value) -> Value {
+    match value {
+        Value::String(text) => text.replace('\0', "").into(),
+        Value::Array(items) => items.into_iter().map(without_zeros).collect(),
+        Value::Object(map) => {
+            map.into_iter().map(|(name, value)| (name.replace('\0', ""), without_zeros(value))).collect()
+        }
+        other => other,
+    }
+}
+
 /// The row of `LiteLLM_SpendLogs`, by column.
 fn log(record: &Record) -> Log {
     let payer = &record.payer;
@@ -326,6 +371,10 @@ fn log(record: &Record) -> Log {
         "status": if record.succeeded { "success" } else { "failure" }, "litellm_call_id": record.call_id,
     });
     let (metadata, model_map) = metadata(record);
-    let open = |object: Value| object.to_string().strip_suffix('}').unwrap_or_default().to_owned();
+    let open = |object: Value| {
+        let text = object.to_string();
+        let text = if text.contains("\\u0000") { without_zeros(object).to_string() } else { text };
+        text.strip_suffix('}').unwrap_or_default().to_owned()
+    };
     Log { text: format!(r#"{},"metadata":{},"{MODEL_MAP}":"#, open(row), open(metadata)), model_map }
 }

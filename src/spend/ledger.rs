@@ -48,6 +48,8 @@ pub enum Written {
     No,
     /// the connection broke: this transaction may have been committed
     Unknown(i64),
+    /// the database is there and will never take it as it is
+    Refused,
 }
 
 enum Message {
@@ -255,6 +257,15 @@ async fn write(sink: Arc<dyn Sink>, mut batch: Batch, doubtful: Option<Doubtful>
     match sink.write(&batch).await {
         Written::Yes => Left::default(),
         Written::No => Left { batch, doubtful: None },
+        Written::Refused => {
+            // texts of strangers are in the rows alone
+            if batch.give_up_rows() {
+                tracing::error!(
+                    "the database refuses a spend log: those of this flush are given up, their spend is not"
+                );
+            }
+            Left { batch, doubtful: None }
+        }
         Written::Unknown(transaction) => {
             Left { batch: Batch::default(), doubtful: Some(Doubtful { batch, transaction }) }
         }

@@ -164,3 +164,38 @@ fn end_users_that_callers_make_up_are_bounded() {
     batch.add(&known);
     assert_eq!(batch.end_users["made-up-7"], 2.0);
 }
+
+#[tokio::test]
+async fn a_row_the_database_refuses_takes_no_spend_with_it() {
+    let sink = Arc::new(Scripted::default());
+    sink.writes.lock().unwrap().push_back(Written::Refused);
+    let (ledger, writer) = Ledger::new(sink.clone());
+    let running = tokio::spawn(writer.run(|| Duration::from_secs(3600)));
+    ledger.submit(record("a", 1.0));
+    assert!(!ledger.flush().await);
+    assert!(ledger.flush().await);
+    assert_eq!((*sink.written.lock().unwrap()).as_slice(), [1.0]);
+    drop(ledger);
+    running.await.unwrap();
+}
+
+#[test]
+fn what_no_index_and_no_text_column_takes_is_not_in_a_batch() {
+    let long = "x".repeat(3_000);
+    let mut batch = Batch::default();
+    let mut odd = record(&format!("id\0{long}"), 0.5);
+    odd.call_id = "the-call".into();
+    odd.session_id.clone_from(&long);
+    odd.tags = vec!["a".into(), long, "with\0zero".into()];
+    odd.facts.user_agent = Some("zero\0 and \\u0000 in words".into());
+    batch.add(&odd);
+    let rows: serde_json::Value = serde_json::from_str(&batch.logs().next().unwrap()).unwrap();
+    assert_eq!((&rows[0]["request_id"], &rows[0]["session_id"]), (&"the-call".into(), &"the-call".into()));
+    assert_eq!(rows[0]["request_tags"], serde_json::json!(["a"]));
+    assert_eq!(rows[0]["metadata"]["user_agent"], "zero and \\u0000 in words");
+    assert_eq!(batch.tags.keys().collect::<Vec<_>>(), ["a"]);
+    for n in 0..10_100 {
+        batch.add(&Record { tags: vec![format!("made-up-{n}")], ..record("same", 1.0) });
+    }
+    assert_eq!((batch.tags.len(), batch.daily(Entity::Tag).len()), (10_000, 10_000));
+}

@@ -63,6 +63,16 @@ pub enum Unavailable {
     Stopped(#[from] super::io::Stopped),
 }
 
+/// Classes of codes by which it refuses what is to be written: a value it cannot hold, a constraint, a limit of its own.
+const REFUSED: &[&str] = &["code 22", "code 23", "code 54"];
+
+impl Unavailable {
+    /// The database is there, and the same call would fail again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Unavailable::Failed(code) if REFUSED.iter().any(|class| code.starts_with(class)))
+    }
+}
+
 /// Classes of codes by which a database that goes down, starts, or has become a standby answers; and a full one.
 const AWAY: &[&str] = &["57P", "08", "25006", "53300"];
 

@@ -155,6 +155,7 @@ impl Sink for SpendSink {
             }
         };
         let (error, written) = match prepare(&pool, batch).await {
+            Err(error) if error.is_refusal() => (error, Written::Refused),
             Err(error) => (error, Written::No),
             Ok((transaction, id)) => match in_time(transaction.commit()).await {
                 Ok(()) => return Written::Yes,
