@@ -121,6 +121,8 @@ impl Groups {
     pub(super) fn finish(self, prices: &PriceMap) -> (HashMap<String, ModelGroup>, Vec<String>, Vec<Arc<Deployment>>) {
         let (mut by_name, mut order) = (HashMap::<String, ModelGroup>::new(), Vec::new());
         let mut all = Vec::with_capacity(self.built.len());
+        let changed: HashSet<String> =
+            self.built.iter().filter_map(|(_, registered)| registered.changes()).map(str::to_owned).collect();
         for (deployment, registered) in self.built {
             let name = deployment.model_group.clone();
             let model_map = registered.model_map(&self.shared, prices);
@@ -128,7 +130,8 @@ impl Groups {
                 order.push(name.clone());
                 ModelGroup { name, deployments: Vec::new() }
             });
-            let deployment = Arc::new(Deployment { model_map, ..deployment });
+            let listing = deployment.listing.clone().filter(|_| !changed.contains(registered.backend()));
+            let deployment = Arc::new(Deployment { model_map, listing, ..deployment });
             group.deployments.push(deployment.clone());
             all.push(deployment);
         }

@@ -84,6 +84,17 @@ impl Registered {
         Self { pricing, fixed, backend: format!("{provider}/{model}"), facts, said }
     }
 
+    /// The backend model about which LiteLLM answers otherwise because of this deployment, some of it only once it was
+    /// called: what it says of all deployments of that model depends on what happened.
+    pub(crate) fn changes(&self) -> Option<&str> {
+        let says = matches!(self.said, Said::Own(_)) || self.facts.as_ref().is_none_or(|facts| !facts.is_empty());
+        says.then_some(self.backend.as_str())
+    }
+
+    pub(crate) fn backend(&self) -> &str {
+        &self.backend
+    }
+
     /// JSON text for spend logs; `None`: LiteLLM's is not known.
     pub(crate) fn model_map(&self, shared: &Shared, prices: &PriceMap) -> Option<Arc<str>> {
         let (provider, model, shown, key) = match &self.said {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::{Call, settle};
 use crate::{
-    auth::{self, Caller, Refusal},
+    auth::{self, Caller, Named, Refusal},
     config::name_provider,
     json::{Object, Raw},
     limits,
@@ -69,7 +69,13 @@ pub(super) fn of_limits(call: &Call, call_id: &str, group: &str, refusal: &limit
                 budget: Some(spent.clone()),
                 ..failed
             };
-            return record(call, call_id, failed, *late);
+            let record = record(call, call_id, failed, *late)?;
+            // by then LiteLLM knows whom the call names
+            let named = late.then(|| named(call)).flatten();
+            return Some(Record {
+                payer: Payer { end_user: named.and_then(|named| named.end_user), ..record.payer },
+                ..record
+            });
         }
         limits::Refusal::Rate(rate) => {
             let message = format!("litellm.RateLimitError: {}", rate.message());
@@ -81,7 +87,7 @@ pub(super) fn of_limits(call: &Call, call_id: &str, group: &str, refusal: &limit
         limits::Refusal::Unverifiable { .. } => return None,
     };
     let record = record(call, call_id, failed, true)?;
-    let named = auth::named(&call.head, &Object::parse(&call.body).ok()?).ok()?;
+    let named = named(call)?;
     // its authentication was over, and more is known; LiteLLM takes whatever has messages for a completion then
     Some(Record {
         payer: Payer { end_user: named.end_user, ..record.payer },
@@ -91,6 +97,10 @@ pub(super) fn of_limits(call: &Call, call_id: &str, group: &str, refusal: &limit
         facts: Facts { shape: Shape::Limited, ..record.facts },
         ..record
     })
+}
+
+fn named(call: &Call) -> Option<Named> {
+    auth::named(&call.head, &Object::parse(&call.body).ok()?).ok()
 }
 
 /// A refusal whose row is not known exactly.
