@@ -193,7 +193,8 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
         model_info: info,
         model_map: None,
         access_groups,
-        lists_plainly: model_info.is_none_or(|info| LISTING.iter().all(|key| info.get(key).is_none())),
+        lists_plainly: params.get("base_model").is_none()
+            && model_info.is_none_or(|info| LISTING.iter().all(|key| info.get(key).is_none())),
         declines: declines.0,
         prices: Prices { fixed: registered.fixed, ..Prices::default() },
         slots: Slots { limit, ..Slots::default() },
@@ -203,7 +204,8 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
 }
 
 /// Keys of `model_info` that change lists of models (proxy_server.py `model_list`).
-const LISTING: &[&str] = &["blocked", "discoverable", "display_name", "mode", "team_id", "team_public_model_name"];
+const LISTING: &[&str] =
+    &["base_model", "blocked", "discoverable", "display_name", "mode", "team_id", "team_public_model_name"];
 
 /// A list of strings.
 fn names(value: &Value) -> Option<Vec<String>> {
