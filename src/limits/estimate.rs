@@ -29,7 +29,7 @@ const BASELINE_FLOOR: i64 = 4096 / 4;
 const RESPONSES_MINIMUM: i64 = 16;
 
 /// Estimates `body` against the smallest token limit it is charged to; `declared` is [`declared_output`].
-pub fn estimate(kind: Kind, body: &Map<String, Value>, smallest_limit: i64, declared: Option<i64>) -> Estimate {
+pub fn estimate(kind: Kind, body: &Object<'_>, smallest_limit: i64, declared: Option<i64>) -> Estimate {
     let floor = BASELINE_FLOOR.min((smallest_limit.div_euclid(4)).max(1));
     let floor = if kind == Kind::Responses { floor.max(RESPONSES_MINIMUM) } else { floor };
     let mut explicit = explicit_cap(kind, body);
@@ -106,16 +106,15 @@ pub fn declared_output(subject: &Subject<'_>) -> Option<i64> {
 }
 
 /// Python's `int(float(value))`; booleans and others are no cap.
-fn number(value: &Value) -> Option<i64> {
-    let value = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
+fn number(value: Raw<'_>) -> Option<i64> {
+    let value: f64 = match value.as_str() {
+        Some(text) => text.trim().parse().ok()?,
+        None => value.as_f64()?,
     };
     value.is_finite().then_some(value as i64)
 }
 
-fn explicit_cap(kind: Kind, body: &Map<String, Value>) -> Option<i64> {
+fn explicit_cap(kind: Kind, body: &Object<'_>) -> Option<i64> {
     let of = |field: &str| body.get(field).and_then(number);
     match kind {
         Kind::Messages => of("max_tokens").max(of("max_completion_tokens")),
@@ -124,28 +123,29 @@ fn explicit_cap(kind: Kind, body: &Map<String, Value>) -> Option<i64> {
     }
 }
 
-fn candidates(body: &Map<String, Value>) -> i64 {
-    let of = |field: &str| match body.get(field) {
-        Some(Value::Number(number)) => number.as_f64().map(|value| value as i64),
-        Some(Value::String(text)) => text.trim().parse().ok(),
-        _ => None,
+fn candidates(body: &Object<'_>) -> i64 {
+    let of = |field: &str| {
+        let value = body.get(field)?;
+        match value.as_str() {
+            Some(text) => text.trim().parse().ok(),
+            None => value.as_f64().map(|value| value as i64),
+        }
     };
     of("n").unwrap_or(1).max(of("best_of").unwrap_or(1)).max(1)
 }
 
-fn messages_chars(messages: Option<&Value>) -> usize {
-    messages.and_then(Value::as_array).map_or(0, |messages| messages.iter().map(message_chars).sum())
+fn messages_chars(messages: Option<Raw<'_>>) -> usize {
+    let messages = messages.and_then(Raw::array_of_objects).unwrap_or_default();
+    messages.iter().filter_map(|(_, message)| message.as_ref()).map(message_chars).sum()
 }
 
-fn message_chars(message: &Value) -> usize {
-    let content = match message.get("content") {
-        Some(Value::String(text)) => text.chars().count(),
-        Some(Value::Array(blocks)) => {
-            blocks.iter().filter_map(|block| block.get("text")?.as_str()).map(|text| text.chars().count()).sum()
-        }
-        _ => 0,
-    };
-    content + message.get("search_results").map_or(0, search_chars)
+fn message_chars(message: &Object<'_>) -> usize {
+    let chars = |text: Option<Raw<'_>>| text.and_then(Raw::as_str).map_or(0, |text| text.chars().count());
+    let content = message.get("content");
+    let blocks = content.and_then(Raw::array_of_objects).unwrap_or_default();
+    let blocks = blocks.iter().filter_map(|(_, block)| block.as_ref()).map(|block| chars(block.get("text")));
+    let found = message.get("search_results").and_then(|raw| serde_json::from_str(raw.text()).ok());
+    chars(content) + blocks.sum::<usize>() + found.map_or(0, |results| search_chars(&results))
 }
 
 fn search_chars(results: &Value) -> usize {
@@ -162,8 +162,8 @@ fn search_chars(results: &Value) -> usize {
     results.as_array().map_or(0, |results| results.iter().map(of).sum())
 }
 
-fn input_chars(input: Option<&Value>) -> usize {
-    match input {
+fn input_chars(input: Option<Raw<'_>>) -> usize {
+    match input.and_then(|raw| serde_json::from_str(raw.text()).ok()) {
         Some(Value::String(text)) => text.chars().count(),
         Some(Value::Array(items)) => items.iter().map(python_str_chars).sum(),
         _ => 0,

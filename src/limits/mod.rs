@@ -17,7 +17,6 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 pub use budgets::Budgets;
@@ -30,7 +29,10 @@ use refusal::{BUDGET_UNVERIFIABLE, RATE_UNVERIFIABLE, Rate};
 pub use reservation::{Outcome, Reservation};
 use window::Memory;
 
-use crate::store::{Io, Redis, RedisError};
+use crate::{
+    json::Object,
+    store::{Io, Redis, RedisError},
+};
 
 /// Reads the spend of a counter's row: `spend:<kind>:<id>` -> US dollars. `None`: no row, or no database.
 #[async_trait]
@@ -63,20 +65,20 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// `body` is read only where tokens are limited; `None`: it could not be. `cost` is the highest the call can cost, in
+    /// `body` is read only where tokens are limited. `cost` is the highest the call can cost, in
     /// US dollars; 0.0 if that is unknown. `payers`: [`budgets::payers`].
     pub fn new(
         subject: &Subject<'_>,
-        (kind, body): (estimate::Kind, impl FnOnce() -> Option<Map<String, Value>>),
+        (kind, body): (estimate::Kind, &Object<'_>),
         (budgets, cost): (Budgets, f64),
         payers: Vec<String>,
         settings: &Settings,
-    ) -> Option<Self> {
+    ) -> Self {
         let descriptors = subject.descriptors();
         let tokens = descriptors::limits(&descriptors, |d| d.tokens);
         let smallest = tokens.iter().map(|limit| limit.limit).min();
         let estimate = match smallest {
-            Some(smallest) => estimate::estimate(kind, &body()?, smallest, estimate::declared_output(subject)),
+            Some(smallest) => estimate::estimate(kind, body, smallest, estimate::declared_output(subject)),
             None => estimate::Estimate { tokens: 0, cap: None },
         };
         let limited_tags = descriptors.iter().filter(|d| d.key == "tag" && d.tokens.is_some());
@@ -94,7 +96,7 @@ impl Ask {
             estimate: estimate.tokens,
         };
         let targets = subject.token_targets(&limited_tags);
-        Some(Self { targets, descriptors, budgets, plan, payers, cap: estimate.cap })
+        Self { targets, descriptors, budgets, plan, payers, cap: estimate.cap }
     }
 
     /// Nothing limits this request: reserving takes no round trip.

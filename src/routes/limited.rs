@@ -58,9 +58,7 @@ pub(super) fn limited(
         false => highest_cost(group, fields)?,
     };
     let payers = budgets::payers(identity, named, &settle::tags(&call.head));
-    let body = || serde_json::from_slice(&call.body).ok();
-    let ask = Ask::new(&subject, (estimate::Kind::Messages, body), (budgets, cost), payers, &settings);
-    let ask = ask.ok_or(Decline::BodyNotJson)?;
+    let ask = Ask::new(&subject, (estimate::Kind::Messages, fields), (budgets, cost), payers, &settings);
     let shared = matches!(snapshot.coordination, Coordination::Redis(_));
     if !ask.is_free() && !shared {
         // one Python gateway alone holds a limit exactly; two that do not share it would let twice as much through
