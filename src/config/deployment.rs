@@ -16,7 +16,7 @@ use super::{
     provider,
     registered::Registered,
     snapshot::{Prices, Slots},
-    yaml::{Map, Value},
+    yaml::{Map, Node, Value},
 };
 use crate::{routes::Decline, secret::Secret};
 
@@ -147,10 +147,18 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
     };
     let name = inferred.provider.as_str().to_owned();
     let mut info = prices.find(&inferred.model, &name).unwrap_or_default();
-    info.extend(model_info.map(Map::iter).into_iter().flatten().filter_map(|(key, node)| {
+    let configured = |(key, node): (String, &Node)| {
         let known = key.starts_with("supports_") || key.starts_with("max_");
         (known && !node.value.is_null()).then(|| (key, node.value.to_json()))
-    }));
+    };
+    let configured: Entry = model_info.map(Map::iter).into_iter().flatten().filter_map(configured).collect();
+    let base_model = model_info.and_then(|info| info.get("base_model")).filter(|node| !node.value.is_null());
+    let base_info = base_model.and_then(|node| prices.find(node.value.as_str()?, &name)).map(|base| {
+        let named = info.iter().map(|(key, fact)| (key.clone(), fact.clone()));
+        named.chain(base).chain(configured.clone()).collect()
+    });
+    let base_is_known = base_model.is_some() == base_info.is_some();
+    info.extend(configured);
     let Address { api_base, uri, api_key, organization } = address(&inferred.provider, input, &mut declines);
     served_natively(&inferred.provider, &inferred.model, &info, uri.as_ref(), &mut declines);
     let id = match model_info.and_then(|info| info.get("id")) {
@@ -191,9 +199,11 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
         tpm,
         pricing: registered.pricing.clone(),
         model_info: info,
+        base_info,
         model_map: None,
         access_groups,
         lists_plainly: params.get("base_model").is_none()
+            && base_is_known
             && model_info.is_none_or(|info| LISTING.iter().all(|key| info.get(key).is_none())),
         declines: declines.0,
         prices: Prices { fixed: registered.fixed, ..Prices::default() },
@@ -204,8 +214,7 @@ pub(crate) fn build(input: &Input<'_>) -> Built {
 }
 
 /// Keys of `model_info` that change lists of models (proxy_server.py `model_list`).
-const LISTING: &[&str] =
-    &["base_model", "blocked", "discoverable", "display_name", "mode", "team_id", "team_public_model_name"];
+const LISTING: &[&str] = &["blocked", "discoverable", "display_name", "mode", "team_id", "team_public_model_name"];
 
 /// A list of strings.
 fn names(value: &Value) -> Option<Vec<String>> {

@@ -73,6 +73,8 @@ pub struct Deployment {
     pub pricing: Option<Pricing>,
     /// cost-map facts about the model (`max_output_tokens`, `mode`, `supports_*`); empty where unknown
     pub model_info: Map<String, Value>,
+    /// the same with the facts of `model_info.base_model`, where there is one: what LiteLLM says of it in lists and limits
+    pub base_info: Option<Map<String, Value>>,
     /// JSON text for spend logs, see [`crate::spend::model_map`]; `None`: not known exactly, no row is written
     pub model_map: Option<Arc<str>>,
     /// its row of `/model/info`; `None`: not known exactly

@@ -74,7 +74,10 @@ pub(super) fn limited(
 /// US dollars, by the dearest deployment (router.py `_set_model_group_info`); 0.0: no price is known.
 fn highest_cost(group: &ModelGroup, fields: &Object<'_>) -> Result<f64, Decline> {
     let prices: Vec<_> = group.deployments.iter().filter_map(|deployment| deployment.pricing.as_ref()).collect();
-    let ceilings = group.deployments.iter().filter_map(|d| d.model_info.get("max_output_tokens")?.as_f64());
+    let ceilings = group
+        .deployments
+        .iter()
+        .filter_map(|d| d.base_info.as_ref().unwrap_or(&d.model_info).get("max_output_tokens")?.as_f64());
     let rates = estimate::Rates {
         input: prices.iter().map(|pricing| pricing.input).fold(0.0, f64::max),
         output: prices.iter().map(|pricing| pricing.output).fold(0.0, f64::max),

@@ -216,6 +216,7 @@ pub(crate) fn deployment(model: &str, known: bool, defaults: Value) -> Deploymen
         model_info: model_info.as_object().cloned().unwrap_or_default(),
         model_map: None,
         access_groups: Vec::new(),
+        base_info: None,
         lists_plainly: true,
         listing: None,
         declines: Vec::new(),

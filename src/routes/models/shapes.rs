@@ -121,7 +121,11 @@ static CLAUDE_BASELINE: LazyLock<Map<String, Value>> = LazyLock::new(|| {
 
 fn info_of(deployment: &Deployment) -> &Map<String, Value> {
     let is_claude = || CLAUDE.as_ref().is_some_and(|claude| claude.is_match(&deployment.litellm_model));
-    if deployment.model_info.is_empty() && is_claude() { &CLAUDE_BASELINE } else { &deployment.model_info }
+    match &deployment.base_info {
+        Some(base) => base,
+        None if deployment.model_info.is_empty() && is_claude() => &CLAUDE_BASELINE,
+        None => &deployment.model_info,
+    }
 }
 
 fn infos(group: Option<&ModelGroup>) -> Vec<&Map<String, Value>> {
