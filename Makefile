@@ -17,7 +17,7 @@ suite = status=0; $(DEBUG) parity run --keep --state "$(STATE)" $(1) || status=$
   if [ $$status = 0 ] && [ -n "$(3)" ]; then python3 parity-tests/tools/$(3) --binary $(DEBUG) --state "$(STATE)" || status=$$?; fi; \
   $(DEBUG) parity down --state "$(STATE)"; exit $$status
 
-.PHONY: help openapi build demo test lint unit parity mutants evidence bench bench-docs tools reference clients clean browser
+.PHONY: help openapi build demo test lint unit golden parity mutants evidence bench bench-docs tools reference clients clean browser
 help:
 	@echo "make demo      build, start the real Python gateway, a provider and the edge; send traffic; compare and time"
 	@echo "make test      formatting, clippy, unit, integration and parity tests"
@@ -64,11 +64,14 @@ browser:
 unit: tools browser reference
 	cargo test --locked
 
-parity: tools reference clients
-	cargo build --locked
-	@$(call suite,--out "$(CACHE)/parity",--targets 150 --openapi 400,limits_together.py)
+# the tables made of LiteLLM's sources are those of the LiteLLM there is
+golden: tools reference
 	"$(REFERENCE_VENV)/bin/python" parity-tests/tools/golden_paths.py --check --router 4000
 	"$(REFERENCE_VENV)/bin/python" parity-tests/tools/metadata_words.py --check
+
+parity: tools reference clients golden
+	cargo build --locked
+	@$(call suite,--out "$(CACHE)/parity",--targets 150 --openapi 400,limits_together.py)
 	@for route in $$("$(CARGO_TARGET_DIR)/debug/litellm-rust" routes status --json --routes routes.toml \
 	  | python3 -c 'import json,sys; print(*[r["id"] for r in json.load(sys.stdin)["routes"] if r["mode"] != "python"])'); do \
 	  "$(CARGO_TARGET_DIR)/debug/litellm-rust" parity can-flip $$route || exit 1; done

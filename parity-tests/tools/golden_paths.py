@@ -14,6 +14,7 @@ uvicorn protocol by `--router N` (every Nth row, and all rows where a native end
 The table (`paths.txt.gz`):
     # litellm 1.106.2 routes <sha256 of the table of routes>
     # methods GET HEAD ...
+    # native <paths>                             native paths of the manifests it was made for
     = e<number> <module>.<endpoint> <pattern>  an endpoint
     @ <number> <outcome for each method>       an outcome: 400, 404, 405, 307, or e<number>
     <outcome number> TAB <target>              targets as latin-1, in order of their making
@@ -234,7 +235,7 @@ def the_app():
     return app
 
 
-def render(version, table, targets, model):
+def render(version, table, targets, model, native):
     digest = hashlib.sha256("\n".join(leaf.line() for leaf in table).encode()).hexdigest()
     kinds, rows = {}, []
     for target in targets:
@@ -242,6 +243,7 @@ def render(version, table, targets, model):
         rows.append((kinds.setdefault(outcome, len(kinds)), target))
     used = sorted({int(word[1:]) for outcome in kinds for word in outcome if word.startswith("e")})
     lines = [f"# litellm {version} routes {digest}".encode(), b"# methods " + " ".join(METHODS).encode()]
+    lines.append(f"# native {' '.join(native)}".encode())
     lines += [f"= e{i} {table[i].name} {table[i].pattern}".encode() for i in used]
     lines += [f"@ {number} {' '.join(outcome)}".encode() for outcome, number in kinds.items()]
     lines += [b"%d\t%s" % row for row in rows]
@@ -284,12 +286,15 @@ def main():
     patterns = list(dict.fromkeys(map(pattern_of, table)))
     targets = path_tricks.targets(patterns, native)
     model = Model(table)
-    text = render(importlib.metadata.version("litellm"), table, targets, model)
+    text = render(importlib.metadata.version("litellm"), table, targets, model, native)
     asked = asyncio.run(hold_to_router(app, table, targets, model, args.router, native))
     print(f"{len(table)} routes, {len(targets)} targets x {len(METHODS)} methods; {asked} rows held to the real router")
     if args.check:
         if gzip.decompress(TABLE.read_bytes()) != text:
+            was, now = (set(content.split(b"\n")) for content in (gzip.decompress(TABLE.read_bytes()), text))
             print(f"{TABLE.relative_to(ROOT)} is not what the installed LiteLLM says", file=sys.stderr)
+            for word, lines in (("gone", was - now), ("new", now - was)):
+                print(f"{len(lines)} lines {word}, such as {sorted(lines)[:3]}", file=sys.stderr)
             return 1
         return 0
     TABLE.parent.mkdir(parents=True, exist_ok=True)

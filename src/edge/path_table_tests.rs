@@ -2,7 +2,12 @@
 //! (`tests/golden/routing/paths.txt.gz`, written and checked by `parity-tests/tools/golden_paths.py`). The rule: where
 //! the edge may serve a request natively, Python would have served the very same endpoint. The reverse, a request that
 //! is passed although the edge has a route for it, is always right and only counted.
-use std::{collections::HashMap, io::Read, path::Path, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    io::Read,
+    path::Path,
+    time::SystemTime,
+};
 
 use http::Method;
 use pingora::http::RequestHeader;
@@ -11,7 +16,7 @@ use proptest::prelude::*;
 use super::{admin, hygiene};
 use crate::{
     manifest::{
-        Caller, ManifestHandle, Side,
+        Caller, ManifestHandle, Mode, Side,
         litellm::{LiteLlmRoute, LiteLlmTable, RouteKind},
     },
     routes::{Decline, Head, table::NATIVE_ROUTES},
@@ -42,6 +47,8 @@ enum Python {
 
 struct Golden {
     methods: Vec<Method>,
+    /// the native paths whose tricks are among the rows
+    native: HashSet<String>,
     /// by number: one for each method
     outcomes: HashMap<usize, Vec<Python>>,
     rows: Vec<(usize, Vec<u8>)>,
@@ -51,7 +58,7 @@ fn golden() -> Golden {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/routing/paths.txt.gz");
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(std::fs::File::open(file).unwrap()).read_to_end(&mut bytes).unwrap();
-    let (mut methods, mut outcomes, mut rows) = (Vec::new(), HashMap::new(), Vec::new());
+    let (mut methods, mut native, mut outcomes, mut rows) = (Vec::new(), HashSet::new(), HashMap::new(), Vec::new());
     let mut endpoints: HashMap<&str, Python> = HashMap::new();
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         if line[0].is_ascii_digit() {
@@ -62,6 +69,7 @@ fn golden() -> Golden {
         let words: Vec<&str> = std::str::from_utf8(line).unwrap().split(' ').collect();
         match words.as_slice() {
             ["#", "methods", names @ ..] => methods = names.iter().map(|name| name.parse().unwrap()).collect(),
+            ["#", "native", paths @ ..] => native = paths.iter().map(|path| (*path).to_owned()).collect(),
             ["#", ..] => {}
             ["=", number, name, pattern] => {
                 let endpoint = Python::Endpoint { name: (*name).into(), pattern: (*pattern).into() };
@@ -77,7 +85,7 @@ fn golden() -> Golden {
             other => panic!("{other:?}"),
         }
     }
-    Golden { methods, outcomes, rows }
+    Golden { methods, native, outcomes, rows }
 }
 
 fn manifests() -> Vec<ManifestHandle> {
@@ -159,6 +167,19 @@ fn nothing_is_native_that_python_would_serve_otherwise() {
         }
         println!("native rows: {natives:?}; passed although the endpoint has a native route: {passed}");
     }
+}
+
+/// A route that is new in a manifest needs its own tricks in the table: without them the rule above says little of it.
+#[test]
+fn the_table_was_made_for_the_native_paths_there_are() {
+    let made_for = golden().native;
+    let paths: HashSet<String> = manifests()
+        .iter()
+        .flat_map(|manifest| manifest.load().file.routes.clone())
+        .filter(|route| route.mode != Mode::Python)
+        .flat_map(|route| route.paths.into_iter().map(|path| path.pattern.as_str().to_owned()))
+        .collect();
+    assert_eq!(made_for, paths, "make the table anew: parity-tests/tools/golden_paths.py");
 }
 
 /// Python strips a root path before it matches: `/v1/messages` below the root path `/v1` is its `/messages`.
