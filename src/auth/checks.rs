@@ -76,9 +76,11 @@ pub fn judge(request: &Request<'_>) -> Result<(), Stop> {
     })
 }
 
-/// Whether all that the field can do is to name an end user.
+/// Whether all that the field can do is to name an end user, or tags.
 fn names_only(name: &str, value: Raw<'_>) -> bool {
-    let plain = |object: Object<'_>| !object.has_duplicates() && object.iter().all(|(name, _)| name == "user_id");
+    let plain = |object: Object<'_>| {
+        !object.has_duplicates() && object.iter().all(|(name, _)| matches!(name, "user_id" | "tags"))
+    };
     named::FIELDS.contains(&name) && (name != "metadata" || value.is_null() || value.object().is_some_and(plain))
 }
 
@@ -207,6 +209,7 @@ const READ_CHECKS: &[Check] = &[
     route_allowed,
     team_there_and_open,
     read_features,
+    no_tags,
     late_features,
 ];
 
@@ -331,6 +334,15 @@ fn read_features(subject: &Subject<'_>) -> Result<(), Stop> {
     ])
 }
 
+/// Their budgets hold where nothing is billed, too.
+fn no_tags(subject: &Subject<'_>) -> Result<(), Stop> {
+    let identity = subject.identity;
+    let team = identity.team.as_ref().map(|team| &team.metadata);
+    let found =
+        [Some(&identity.key.metadata), team].into_iter().flatten().any(|metadata| metadata.contains_key("tags"));
+    none_of(&[("tags", found)])
+}
+
 fn info_features(subject: &Subject<'_>) -> Result<(), Stop> {
     let identity = subject.identity;
     none_of(&[
@@ -434,12 +446,8 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
     let identity = subject.identity;
     let (key, team, user) = (&identity.key, identity.team.as_ref(), identity.user.as_ref());
     let (project, organization) = (identity.project.as_ref(), identity.organization.as_ref());
-    let metadata = [
-        Some(&key.metadata),
-        team.map(|team| &team.metadata),
-        project.map(|project| &project.metadata),
-        organization.map(|organization| &organization.metadata),
-    ];
+    let of_owners = [team.map(|team| &team.metadata), project.map(|project| &project.metadata)];
+    let of_organization = organization.map(|organization| &organization.metadata);
     let permissions = [
         key.object_permission_id.as_ref(),
         team.and_then(|team| team.object_permission_id.as_ref()),
@@ -455,11 +463,18 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
         ("allowed_cache_controls", !key.allowed_cache_controls.is_empty()),
         ("policies", policies.into_iter().flatten().any(|policies| !policies.is_empty())),
         ("object_permission", permissions.into_iter().flatten().next().is_some()),
-        // guardrails, tags, callbacks and much more
-        ("metadata", !metadata.into_iter().flatten().all(|metadata| is_plain(metadata, is_limit))),
+        // guardrails, callbacks and much more
+        ("metadata", !is_plain(&key.metadata, |name| is_tagged(name) || name == "tag_rpm_limit")),
+        ("owners_metadata", !of_owners.into_iter().flatten().all(|metadata| is_plain(metadata, is_tagged))),
+        ("organization_metadata", of_organization.is_some_and(|metadata| !is_plain(metadata, is_limit))),
         ("user_metadata", user.is_some_and(|user| !is_plain(&user.metadata, |name| name == "scim_active"))),
         ("access_groups", group.is_some_and(|group| group.deployments.iter().any(|d| !d.access_groups.is_empty()))),
     ])
+}
+
+/// [`is_limit`], and the tags of whatever the key calls (`super::tags`).
+fn is_tagged(name: &str) -> bool {
+    is_limit(name) || name == "tags"
 }
 
 /// Metadata that limits read: requests and tokens of single models, the budget of members without one of their own.

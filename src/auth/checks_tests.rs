@@ -224,7 +224,7 @@ fn features_without_a_check_of_their_own_are_pythons() {
         json!({"key": {"allowed_cache_controls": ["no-store"]}}),
         json!({"key": {"policies": ["p"]}}),
         json!({"key": {"object_permission_id": "o"}}),
-        json!({"key": {"metadata": {"tags": ["a"]}}}),
+        json!({"organization": {"organization_id": "o", "metadata": {"tags": ["a"]}}}),
         json!({"key": {"metadata": {"parity_word": 1, "Guardrails": []}}}),
         json!({"organization": {"organization_id": "o", "metadata": {"logging": []}}}),
     ] {
@@ -243,6 +243,8 @@ fn bodies_that_litellm_looks_into_are_pythons() {
         // what the row of a refused caller says of an end user is Python's
         (json!({"user": "u"}), "field"),
         (json!({"metadata": {"user_id": "u"}}), "field"),
+        (json!({"tags": ["t"]}), "field"),
+        (json!({"metadata": {"user_id": "u", "guardrails": []}}), "field"),
         (json!({"model": "a,b"}), "model"),
         (json!({"model": "gpt-4o[1M]"}), "model"),
         (json!({"model": "claude-router-ab"}), "model"),
@@ -254,9 +256,18 @@ fn bodies_that_litellm_looks_into_are_pythons() {
         let blocked = caller(&json!({"key": {"blocked": true}}));
         assert_eq!(said(&judged(&blocked, "/v1/messages", Some(KEY), &body, true)), reason, "{more}");
     }
-    for more in [json!({"user": "u"}), json!({"metadata": {"user_id": "u"}}), json!({"safety_identifier": "u"})] {
+    for more in [
+        json!({"user": "u"}),
+        json!({"metadata": {"user_id": "u", "tags": ["t"]}}),
+        json!({"safety_identifier": "u"}),
+        json!({"tags": ["t"]}),
+    ] {
         let body = merged(body(), &more);
-        assert_eq!(judged(&caller(&json!({})), "/v1/messages", Some(KEY), &body, true), Ok(()), "{more}");
+        let tags = json!({"metadata": {"tags": ["t"]}});
+        let rows = json!({"key": merged(tags.clone(), &json!({"team_id": "t"})), "team": merged(tags, &json!({"team_id": "t"}))});
+        for rows in [json!({}), rows] {
+            assert_eq!(judged(&caller(&rows), "/v1/messages", Some(KEY), &body, true), Ok(()), "{more}");
+        }
     }
     let body = json!({"api_base": "x"});
     assert_eq!(said(&judged(&Caller::Stranger, "/v1/messages", None, &body, true)), "field");

@@ -12,8 +12,8 @@ use std::{
 use quick_cache::sync::Cache;
 
 use super::{
-    end_users::{EndUser, EndUsers},
     hash::KeyHash,
+    named_rows::{Kind, NamedRow, NamedRows},
     record::Identity,
 };
 use crate::{
@@ -27,13 +27,13 @@ pub trait Rows: std::fmt::Debug + Send + Sync {
     /// The key of that hash (64 hex digits). `Ok(None)`: there is none.
     async fn read(&self, url: &Secret, hash: String) -> Result<Option<Identity>, Unavailable>;
 
-    /// Every end user that something holds for, `most` at most.
-    async fn restricted_end_users(&self, _url: &Secret, _most: i64) -> Result<Vec<EndUser>, Unavailable> {
+    /// Everything of that kind that something holds for, `most` at most.
+    async fn restricted(&self, _kind: Kind, _url: &Secret, _most: i64) -> Result<Vec<NamedRow>, Unavailable> {
         Ok(Vec::new())
     }
 
     /// `Ok(None)`: there is none.
-    async fn end_user(&self, _url: &Secret, _id: String) -> Result<Option<EndUser>, Unavailable> {
+    async fn one(&self, _kind: Kind, _url: &Secret, _id: String) -> Result<Option<NamedRow>, Unavailable> {
         Ok(None)
     }
 
@@ -50,12 +50,12 @@ impl Rows for Postgres {
         self.identity(url, hash).await
     }
 
-    async fn restricted_end_users(&self, url: &Secret, most: i64) -> Result<Vec<EndUser>, Unavailable> {
-        Postgres::restricted_end_users(self, url, most).await
+    async fn restricted(&self, kind: Kind, url: &Secret, most: i64) -> Result<Vec<NamedRow>, Unavailable> {
+        Postgres::restricted(self, kind, url, most).await
     }
 
-    async fn end_user(&self, url: &Secret, id: String) -> Result<Option<EndUser>, Unavailable> {
-        Postgres::end_user(self, url, id).await
+    async fn one(&self, kind: Kind, url: &Secret, id: String) -> Result<Option<NamedRow>, Unavailable> {
+        Postgres::named_row(self, kind, url, id).await
     }
 
     async fn refuses(&self, url: &Secret) -> Option<Unavailable> {
@@ -117,14 +117,16 @@ pub struct Directory {
     invalidations: Arc<AtomicU64>,
     ages: Ages,
     /// of the same database
-    pub end_users: EndUsers,
+    pub end_users: NamedRows,
+    pub tags: NamedRows,
 }
 
 impl Directory {
     pub fn new(rows: impl Rows + 'static, ages: Ages) -> Self {
         let (rows, invalidations): (Arc<dyn Rows>, _) = (Arc::new(rows), Arc::default());
-        let end_users = EndUsers::new(rows.clone(), ages);
-        Self { rows, entries: Arc::new(Cache::new(CAPACITY)), invalidations, ages, end_users }
+        let named = |kind| NamedRows::new(kind, rows.clone(), ages);
+        let (end_users, tags) = (named(Kind::EndUser), named(Kind::Tag));
+        Self { rows, entries: Arc::new(Cache::new(CAPACITY)), invalidations, ages, end_users, tags }
     }
 
     /// The identity where it is known and fresh, without waiting.
@@ -197,6 +199,9 @@ impl Directory {
         if cache_key.starts_with("end_user_id:") || cache_key == "end_user_restricted_registry" {
             return self.end_users.doubt();
         }
+        if cache_key.starts_with("tag:") || cache_key == "tag_registry" {
+            return self.tags.doubt();
+        }
         self.invalidations.fetch_add(1, Ordering::AcqRel);
         if let Some(hash) = KeyHash::parse(cache_key) {
             self.entries.remove(&hash);
@@ -208,7 +213,7 @@ impl Directory {
         match kind {
             "team_id" => self.keep(|identity| identity.key.team_id.as_deref() != Some(id)),
             "project_id" => self.keep(|identity| identity.key.project_id.as_deref() != Some(id)),
-            "tag" | "jwt_key_mapping" | "spend" => {}
+            "jwt_key_mapping" | "spend" => {}
             "" => self.keep(|identity| identity.key.user_id.as_deref() != Some(id)),
             _ => self.entries.clear(),
         }
@@ -218,6 +223,7 @@ impl Directory {
     /// Postgres does not answer.
     pub fn doubt(&self) {
         self.end_users.doubt();
+        self.tags.doubt();
         self.invalidations.fetch_add(1, Ordering::AcqRel);
         let now = Instant::now();
         let known: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.identity.is_some()).collect();
@@ -230,6 +236,7 @@ impl Directory {
     /// Forgets everything: the database or the configuration is another one.
     pub fn clear(&self) {
         self.end_users.clear();
+        self.tags.clear();
         self.invalidations.fetch_add(1, Ordering::AcqRel);
         self.entries.clear();
     }

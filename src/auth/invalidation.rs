@@ -43,6 +43,8 @@ const MAKES: &[&str] = &["generate", "new", "info", "list", "health"];
 
 /// The same of end users: a new one may have limits, which the one without a row had not.
 const CUSTOMERS: &[&str] = &["customer", "end_user"];
+/// The same of tags.
+const TAGS: &[&str] = &["tag"];
 
 /// What is no longer believed after a call that Python granted, which may have changed a key, its team, its user, ...
 /// LiteLLM does not publish every such change: after `/key/delete` and `/team/block` only the worker that was asked knows.
@@ -51,6 +53,7 @@ pub fn went_by(method: &Method, path: &str, directory: &Directory) {
     match changes(method, path) {
         Changes::Nothing => {}
         Changes::EndUsers => directory.end_users.doubt(),
+        Changes::Tags => directory.tags.doubt(),
         Changes::All => directory.doubt(),
     }
 }
@@ -59,6 +62,7 @@ pub fn went_by(method: &Method, path: &str, directory: &Directory) {
 enum Changes {
     Nothing,
     EndUsers,
+    Tags,
     All,
 }
 
@@ -71,6 +75,8 @@ fn changes(method: &Method, path: &str) -> Changes {
     let makes = || path.rsplit('/').next().is_some_and(|end| MAKES.contains(&end));
     if names(CUSTOMERS) {
         Changes::EndUsers
+    } else if names(TAGS) {
+        Changes::Tags
     } else if names(MANAGED) && !makes() {
         Changes::All
     } else {
@@ -95,6 +101,7 @@ mod tests {
             assert_eq!(changes(&Method::POST, path), Changes::EndUsers, "{path}");
             assert_eq!(changes(&Method::GET, path), Changes::Nothing, "{path}");
         }
+        assert_eq!(changes(&Method::POST, "/tag/new"), Changes::Tags);
         for path in ["/key/generate", "/team/new", "/v1/chat/completions", "/key/health", "/", "/v1/messages"] {
             assert_eq!(changes(&Method::POST, path), Changes::Nothing, "{path}");
         }

@@ -4,25 +4,27 @@ pub mod access;
 mod allowed_routes;
 pub mod checks;
 pub mod directory;
-pub mod end_users;
 mod fields;
 pub mod hash;
 pub mod invalidation;
 pub mod limited;
 mod metadata_words;
 pub mod named;
+pub mod named_rows;
 pub mod presented;
 pub mod record;
 pub mod refusal;
+mod tags;
 
 pub use checks::{Request, Stop, judge, judge_info, judge_read};
 pub use directory::{Ages, Directory, Found};
-pub use end_users::{EndUser, EndUsers, Standing};
 pub use hash::KeyHash;
 pub use named::{Named, named};
+pub use named_rows::{Kind, NamedRow, NamedRows, Standing};
 pub use presented::Presented;
 pub use record::Identity;
 pub use refusal::Refusal;
+pub use tags::Tags;
 
 use std::sync::Arc;
 

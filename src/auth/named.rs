@@ -1,5 +1,9 @@
-//! Whom a request names: the end user, and the session that Anthropic's clients hide in one's id. Pure. What LiteLLM would
+//! Whom a request names: the end user, the session that Anthropic's clients hide in one's id, and its tags. Pure. What LiteLLM would
 //! read in a way of its own (numbers with fractions, lists, control characters) declines; it must never log an id.
+use super::{
+    Caller,
+    tags::{self, Tags},
+};
 use crate::{
     json::{Kind, Object, Raw},
     routes::{Decline, Head},
@@ -9,8 +13,11 @@ use crate::{
 /// `STANDARD_CUSTOMER_ID_HEADERS`).
 pub const CUSTOMER_HEADERS: [&str; 2] = ["x-litellm-customer-id", "x-litellm-end-user-id"];
 
-/// Fields by which a body names one, and what of them is looked at.
-pub const FIELDS: [&str; 3] = ["user", "metadata", "safety_identifier"];
+/// Headers that name whoever pays, or is billed: LiteLLM acts upon no other of its own that is served.
+pub const HEADERS: [&str; 3] = [CUSTOMER_HEADERS[0], CUSTOMER_HEADERS[1], tags::HEADER];
+
+/// Fields by which a body names somebody or something.
+pub const FIELDS: [&str; 4] = ["user", "metadata", "safety_identifier", "tags"];
 
 /// Longest id that is served: beyond some 2,700 bytes Postgres' indexes refuse a row, and its whole flush with it.
 const MAX_ID: usize = 1024;
@@ -21,36 +28,38 @@ pub struct Named {
     pub end_user: Option<String>,
     /// `..._session_<id>` of `metadata.user_id` (litellm_pre_call_utils.py `_get_anthropic_session_id_from_metadata`)
     pub session: Option<String>,
+    /// with those of the caller's key
+    pub tags: Tags,
 }
 
 /// Reads head and body as auth_utils.py `get_end_user_id_from_request_body` does. `litellm_metadata`, which it reads too,
 /// declines elsewhere.
-pub fn named(head: &Head, body: &Object<'_>) -> Result<Named, Decline> {
+pub fn named(head: &Head, caller: &Caller, body: &Object<'_>) -> Result<Named, Decline> {
     let metadata = match body.some("metadata") {
         None => None,
         Some(raw) => Some(raw.object().ok_or(Decline::FieldType)?),
     };
+    let tags = tags::tags(head, caller, body, metadata.as_ref())?;
     let of_metadata = metadata.as_ref().and_then(|metadata| metadata.some("user_id"));
     let session = of_metadata.and_then(Raw::as_str).and_then(|id| session(&id));
     let sources = [body.some("user"), of_metadata, body.some("safety_identifier")];
     let of_header = CUSTOMER_HEADERS.iter().filter(|name| head.headers.contains_key(**name));
     for name in of_header {
         if let Some(id) = usable(head.header(name).ok_or(Decline::ControlHeader)?)? {
-            return Ok(Named { end_user: Some(id), session });
+            return Ok(Named { end_user: Some(id), session, tags });
         }
     }
     for raw in sources.into_iter().flatten() {
         if let Some(id) = text(raw)? {
-            return Ok(Named { end_user: Some(id), session });
+            return Ok(Named { end_user: Some(id), session, tags });
         }
     }
-    Ok(Named { end_user: None, session })
+    Ok(Named { end_user: None, session, tags })
 }
 
-/// Whether anything in the request may name somebody.
+/// Whether anything in the request may name somebody or something.
 pub fn names_somebody(head: &Head, body: &Object<'_>) -> bool {
-    FIELDS.iter().any(|name| body.some(name).is_some())
-        || CUSTOMER_HEADERS.iter().any(|name| head.headers.contains_key(*name))
+    FIELDS.iter().any(|name| body.some(name).is_some()) || HEADERS.iter().any(|name| head.headers.contains_key(*name))
 }
 
 /// Python's text of a value that LiteLLM takes for an id: a text, or a whole number.
@@ -93,7 +102,7 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         let head = Head { method: Method::POST, path: "/".into(), query: None, headers: map, client: None };
-        named(&head, &Object::parse(body.as_bytes()).unwrap())
+        named(&head, &Caller::Master, &Object::parse(body.as_bytes()).unwrap())
     }
 
     fn end_user(body: &str) -> Result<Option<String>, Decline> {

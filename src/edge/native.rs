@@ -17,7 +17,9 @@ use crate::{
     capture,
     error::{EdgeError, Failure},
     faults::{self, fault},
-    routes::{Call, CallLog, Decline, EventStream, Execution, Fetched, Halt, NativeRoute, Reply, ReplyBody, end_user},
+    routes::{
+        Call, CallLog, Decline, EventStream, Execution, Fetched, Halt, NativeRoute, Reply, ReplyBody, named_rows,
+    },
     telemetry::{access_log::Side, metrics::AbortedBy},
 };
 
@@ -29,8 +31,8 @@ pub(super) async fn admit(route: &NativeRoute, call: Call) -> Result<Execution, 
     };
     let ask = |call| guard::call(|| (route.admit)(call)).unwrap_or(Err(Decline::Fault.into()));
     let admitted = match ask(call) {
-        Err(Halt::Unread { mut call, end_user: id }) => {
-            call.fetched = Some(Fetched::EndUser(end_user::read(&call, &id).await));
+        Err(Halt::Unread { mut call, names }) => {
+            call.fetched = Some(Fetched::Named(named_rows::read(&call, names).await));
             ask(*call)
         }
         admitted => admitted,

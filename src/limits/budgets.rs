@@ -91,8 +91,10 @@ impl Budgets {
         match identity {
             Some(identity) => budgets.add(identity, others),
             None => {
+                budgets.check_tags(others.tags);
                 budgets.check_end_user(others.end_user);
                 budgets.charge_end_user(others.end_user);
+                budgets.charge_tags(others.tags);
             }
         }
         budgets
@@ -137,12 +139,7 @@ impl Budgets {
             let whose = Whose::Organization(id.clone());
             budgets.check(format!("spend:org:{id}"), organization.spend, Over::AtLeast, max, whose);
         }
-        for tag in others.tags {
-            if let Some(max) = tag.max_budget {
-                let whose = Whose::Tag(tag.id.clone());
-                budgets.check(format!("spend:tag:{}", tag.id), tag.spend, Over::Above, max, whose);
-            }
-        }
+        budgets.check_tags(others.tags);
         let user = identity.user.as_ref().filter(|_| team.is_none() || others.user_budget_on_team_keys);
         let user_max = user.zip(user.and_then(|user| user.max_budget));
         if let Some((user, max)) = user_max {
@@ -164,9 +161,7 @@ impl Budgets {
             budgets.charge(&format!("spend:user:{}", user.user_id), Some(max), "User", &user.user_id);
         }
         budgets.charge_end_user(others.end_user);
-        for tag in others.tags {
-            budgets.charge(&format!("spend:tag:{}", tag.id), tag.max_budget, "Tag", &tag.id);
-        }
+        budgets.charge_tags(others.tags);
         if let (Some(ids), Some(_)) = (member, &identity.user) {
             budgets.charge(&member_key(ids), member_max, "TeamMember", &format!("{}:{}", ids.0, ids.1));
         }
@@ -177,6 +172,19 @@ impl Budgets {
         if let Some((project, max)) = project {
             let id = &project.project_id;
             budgets.charge(&format!("spend:project:{id}"), Some(max), "Project", id);
+        }
+    }
+
+    fn check_tags(&mut self, tags: &[Entity]) {
+        for (tag, max) in tags.iter().filter_map(|tag| Some((tag, tag.max_budget?))) {
+            let whose = Whose::Tag(tag.id.clone());
+            self.check(format!("spend:tag:{}", tag.id), tag.spend, Over::Above, max, whose);
+        }
+    }
+
+    fn charge_tags(&mut self, tags: &[Entity]) {
+        for tag in tags {
+            self.charge(&format!("spend:tag:{}", tag.id), tag.max_budget, "Tag", &tag.id);
         }
     }
 

@@ -14,14 +14,14 @@ use http::{HeaderMap, Method, header};
 
 use super::{
     Admission, Call, Decline, Halt, Head, NativeRoute,
-    end_user::standing,
     limited::{Limited, limited},
     litellm_headers::KeyHeaders,
+    named_rows::standings,
     refused::stopped,
     settle,
 };
 use crate::{
-    auth::{self, Named, named::CUSTOMER_HEADERS},
+    auth::{self, Named, named::HEADERS},
     config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
     error::Dialect,
     json::{Object, Raw},
@@ -129,7 +129,7 @@ fn admit_head(head: &Head, snapshot: &Snapshot) -> Result<(), Decline> {
         let name = name.as_str();
         let steers = match name {
             "x-litellm-api-key" => false,
-            _ if CUSTOMER_HEADERS.contains(&name) => head.header(name).is_none(),
+            _ if HEADERS.contains(&name) => head.header(name).is_none(),
             "x-litellm-call-id" => head.header(name).is_none_or(|id| !(1..=256).contains(&id.len())),
             _ => ["x-litellm-", "x-mcp-", "langfuse_"].iter().any(|prefix| name.starts_with(prefix)),
         };
@@ -170,10 +170,13 @@ fn admit(call: Call) -> Admission {
             drop(body);
             return stopped(call, stop);
         }
-        let named = auth::named(&call.head, &body)?;
-        let Some(standing) = standing(&call, &named) else {
-            drop(body);
-            return Err(Halt::unread(call, named));
+        let named = auth::named(&call.head, &call.caller, &body)?;
+        let standings = match standings(&call, &named) {
+            Ok(standings) => standings,
+            Err(unread) => {
+                drop(body);
+                return Err(Halt::unread(call, unread));
+            }
         };
         let requested = match body.some("model") {
             None => None,
@@ -186,7 +189,7 @@ fn admit(call: Call) -> Admission {
         judge_group(group)?;
         let deployment = router::simple_shuffle(group, fastrand::f64()).ok_or(Decline::NoDeployment)?;
         let slot = deployment.slots.take().ok_or(Decline::NoDeployment)?;
-        let limited = limited(&call, group, &body, (&named, &standing))?;
+        let limited = limited(&call, group, &body, (&named, &standings))?;
         let capped = limited.body(&body, &call.body);
         let prepared = match &capped {
             Cow::Borrowed(_) => request::prepare(&body, deployment)?,

@@ -1,11 +1,11 @@
 //! The limits of one call: what it asks of the counters, made while it is admitted, and how that is taken in the one round
 //! trip before the provider is called. Who has limits where no gateway shares the counters is Python's. It must never
 //! decline once the counters were asked.
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
-use super::{Call, Decline, settle};
+use super::{Call, Decline, named_rows::Standings, settle};
 use crate::{
-    auth::{Caller, Named, Standing},
+    auth::{Caller, Named, NamedRow, Standing},
     config::{Coordination, ModelGroup},
     json::{Object, ObjectWriter},
     limits::{
@@ -24,26 +24,37 @@ pub(super) fn limited(
     call: &Call,
     group: &ModelGroup,
     fields: &Object<'_>,
-    (named, standing): (&Named, &Standing),
+    (named, standings): (&Named, &Standings),
 ) -> Result<Limited, Decline> {
     let (snapshot, identity) = (&call.snapshot, identity(&call.caller));
-    let end_user = match standing {
+    let end_user = match &standings.end_user {
         Standing::Unrestricted => None,
         Standing::Restricted(user) if !user.special => Some(user),
         Standing::Restricted(_) | Standing::Unreadable => return Err(needs_python("end user")),
     };
+    if standings.unreadable_tag {
+        return Err(needs_python("tag"));
+    }
     let keeps_books = snapshot.database_url.is_some() && !snapshot.settings.other_books;
     if !keeps_books {
-        return if end_user.is_none() { Ok(Limited(None)) } else { Err(needs_python("books of an end user")) };
+        let free = end_user.is_none() && standings.tags.is_empty();
+        return if free { Ok(Limited(None)) } else { Err(needs_python("books of an end user or a tag")) };
     }
-    let rates = end_user.map(|user| Rates { rpm: user.rpm_limit, tpm: user.tpm_limit });
-    let entity = end_user.map(|user| Entity { id: user.id.clone(), spend: user.spend, max_budget: user.max_budget });
-    let named = named.end_user.as_deref();
+    let rates = |row: &NamedRow| Rates { rpm: row.rpm_limit, tpm: row.tpm_limit };
+    let entity = |row: &NamedRow| Entity { id: row.id.clone(), spend: row.spend, max_budget: row.max_budget };
+    let limited = |tag: &&Arc<NamedRow>| tag.rpm_limit.is_some() || tag.tpm_limit.is_some();
+    let tag_rates: Vec<_> = standings.tags.iter().filter(limited).map(|row| (row.id.clone(), rates(row))).collect();
+    let budgeted = named.tags.budgeted.iter().filter_map(|tag| standings.tags.iter().find(|row| row.id == *tag));
+    let tags: Vec<Entity> = budgeted.map(|row| entity(row)).collect();
+    let of_end_user = end_user.map(|user| entity(user));
+    let id = named.end_user.as_deref();
     let subject = Subject {
         identity,
         model: Some(&group.name),
         group: Some(&group.name),
-        end_user: named.map(|id| (id, rates.unwrap_or_default())),
+        end_user: id.map(|id| (id, end_user.map(|user| rates(user)).unwrap_or_default())),
+        tags: &named.tags.rated,
+        tag_rates: &tag_rates,
         ..Subject::default()
     };
     let unsupported = || descriptors::unsupported(&subject).or_else(|| budgets::unsupported(identity?));
@@ -52,12 +63,12 @@ pub(super) fn limited(
     }
     let mut settings = Settings::default();
     settings.clock.spend_ttl = snapshot.settings.counter_ttl.unwrap_or(settings.clock.spend_ttl);
-    let budgets = Budgets::of(identity, &Others { end_user: entity.as_ref(), ..Others::default() });
+    let budgets = Budgets::of(identity, &Others { end_user: of_end_user.as_ref(), tags: &tags, ..Others::default() });
     let cost = match budgets.counters.is_empty() {
         true => 0.0,
         false => highest_cost(group, fields)?,
     };
-    let payers = budgets::payers(identity, named, &settle::tags(&call.head));
+    let payers = budgets::payers(identity, id, &settle::tags(&call.head, &named.tags.billed));
     let ask = Ask::new(&subject, (estimate::Kind::Messages, fields), (budgets, cost), payers, &settings);
     let shared = matches!(snapshot.coordination, Coordination::Redis(_));
     if !ask.is_free() && !shared {

@@ -17,14 +17,14 @@ use http::{Method, header};
 
 use super::{
     Admission, Call, Decline, Halt, Head, NativeRoute,
-    end_user::standing,
     limited::{Limited, limited},
     litellm_headers::{self, KeyHeaders},
+    named_rows::standings,
     refused::stopped,
     settle::{self, Account},
 };
 use crate::{
-    auth::{self, Named, named::CUSTOMER_HEADERS},
+    auth::{self, Named, named::HEADERS},
     config::{Deployment, ModelGroup, Provider, Slot, Snapshot},
     error::Dialect,
     faults::fault,
@@ -138,7 +138,7 @@ fn judge_headers(head: &Head) -> Result<(), Decline> {
             "x-request-id" | "anthropic-version" | "anthropic-beta" => head.header(name).is_none(),
             // the caller's own Anthropic token would be forwarded
             "authorization" => head.header(name).is_none_or(|value| value.contains("sk-ant-oat")),
-            _ if CUSTOMER_HEADERS.contains(&name) => head.header(name).is_none(),
+            _ if HEADERS.contains(&name) => head.header(name).is_none(),
             _ => name.starts_with("x-litellm-") || name.starts_with("x-mcp-"),
         };
         if steers {
@@ -177,10 +177,13 @@ fn admit(call: Call) -> Admission {
             drop(body);
             return stopped(call, stop);
         }
-        let named = auth::named(&call.head, &body)?;
-        let Some(standing) = standing(&call, &named) else {
-            drop(body);
-            return Err(Halt::unread(call, named));
+        let named = auth::named(&call.head, &call.caller, &body)?;
+        let standings = match standings(&call, &named) {
+            Ok(standings) => standings,
+            Err(unread) => {
+                drop(body);
+                return Err(Halt::unread(call, unread));
+            }
         };
         let group = group(&body, &snapshot)?;
         judge_group(group)?;
@@ -188,7 +191,7 @@ fn admit(call: Call) -> Admission {
         let slot = deployment.slots.take().ok_or(Decline::NoDeployment)?;
         let version = call.head.header("anthropic-version");
         let beta = call.head.header("anthropic-beta");
-        let limited = limited(&call, group, &body, (&named, &standing))?;
+        let limited = limited(&call, group, &body, (&named, &standings))?;
         let capped = limited.body(&body, &call.body);
         let outgoing = match &capped {
             Cow::Borrowed(_) => anthropic::outgoing(&body, deployment, version, beta)?,

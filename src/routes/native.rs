@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Decline, HeaderList};
 use crate::{
-    auth::{Caller, Named, Standing},
+    auth::{Caller, Kind, Standing},
     config::Snapshot,
     error::Dialect,
     telemetry::Metrics,
@@ -93,8 +93,8 @@ pub struct Call {
 pub enum Fetched {
     /// by the route's [`NativeRoute::fetch`]
     Row(Arc<Value>),
-    /// of the end user it asked for by [`Halt::Unread`]
-    EndUser(Standing),
+    /// of what it asked for by [`Halt::Unread`]
+    Named(Vec<(Kind, String, Standing)>),
 }
 
 /// The part of the access-log line and of the metrics that only the route knows. Never a key, never a prompt.
@@ -140,21 +140,24 @@ pub struct Reply {
 /// It runs to its end even if the client leaves before the answer starts (LiteLLM does not cancel those calls).
 pub type Execution = Pin<Box<dyn Future<Output = Reply> + Send + 'static>>;
 
+/// Names that must be looked up first.
+pub struct Unread(pub Vec<(Kind, String)>);
+
 /// Why an admission did not end in an execution.
 pub enum Halt {
     Declined(Decline),
-    /// It depends on this end user, of whom nothing is in memory: the call is given back, to be admitted again with
-    /// [`Fetched::EndUser`].
+    /// It depends on these names, of which nothing is in memory: the call is given back, to be admitted again with
+    /// [`Fetched::Named`].
     Unread {
         call: Box<Call>,
-        end_user: String,
+        names: Vec<(Kind, String)>,
     },
 }
 
 impl Halt {
-    /// Asks for the end user that is named.
-    pub fn unread(call: Call, named: Named) -> Self {
-        Halt::Unread { call: Box::new(call), end_user: named.end_user.unwrap_or_default() }
+    /// Asks for what is named.
+    pub fn unread(call: Call, Unread(names): Unread) -> Self {
+        Halt::Unread { call: Box::new(call), names }
     }
 
     /// For who cannot read.

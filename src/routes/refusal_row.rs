@@ -70,10 +70,11 @@ pub(super) fn of_limits(call: &Call, call_id: &str, group: &str, refusal: &limit
                 ..failed
             };
             let record = record(call, call_id, failed, *late)?;
-            // by then LiteLLM knows whom the call names
-            let named = late.then(|| named(call)).flatten();
+            let Named { end_user, tags, .. } = named(call).unwrap_or_default();
             return Some(Record {
-                payer: Payer { end_user: named.and_then(|named| named.end_user), ..record.payer },
+                // by then LiteLLM knows whom the call names
+                payer: Payer { end_user: end_user.filter(|_| *late), ..record.payer },
+                tags: if *late { tags.over_budget } else { tags.over_key_budget },
                 ..record
             });
         }
@@ -92,7 +93,7 @@ pub(super) fn of_limits(call: &Call, call_id: &str, group: &str, refusal: &limit
     Some(Record {
         payer: Payer { end_user: named.end_user, ..record.payer },
         call_type: "acompletion",
-        tags: settle::tags(&call.head),
+        tags: settle::tags(&call.head, &named.tags.over_rate),
         session_id: settle::session(&call.head, named.session).unwrap_or(record.session_id),
         facts: Facts { shape: Shape::Limited, ..record.facts },
         ..record
@@ -100,7 +101,7 @@ pub(super) fn of_limits(call: &Call, call_id: &str, group: &str, refusal: &limit
 }
 
 fn named(call: &Call) -> Option<Named> {
-    auth::named(&call.head, &Object::parse(&call.body).ok()?).ok()
+    auth::named(&call.head, &call.caller, &Object::parse(&call.body).ok()?).ok()
 }
 
 /// A refusal whose row is not known exactly.

@@ -89,7 +89,7 @@ impl Account {
             model_group: group.to_owned(),
             provider: deployment.provider.as_str().to_owned(),
             cache_hit: if kind.stream { "False" } else { "None" },
-            tags: tags(head),
+            tags: tags(head, &kind.named.tags.billed),
             requester_ip: head.client.map(|ip| ip.to_string()),
             session_id: session(head, kind.named.session).unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             succeeded: true,
@@ -291,9 +291,10 @@ pub(super) fn payer(caller: &Caller, end_user: Option<String>) -> Option<Payer> 
     })
 }
 
-/// The request's tags: LiteLLM makes them of the caller's program.
-pub(super) fn tags(head: &Head) -> Vec<String> {
-    head.header("user-agent").map(agent_tags).unwrap_or_default()
+/// These tags, then those LiteLLM makes of the caller's program.
+pub(super) fn tags(head: &Head, tags: &[String]) -> Vec<String> {
+    let of_program = head.header("user-agent").map(agent_tags).unwrap_or_default();
+    tags.iter().cloned().chain(of_program).collect()
 }
 
 /// `User-Agent: curl`, `User-Agent: curl/7.88.1` (litellm_logging.py `_get_user_agent_tags`).

@@ -159,7 +159,9 @@ impl Batch {
         if let Some(project) = &payer.project_id {
             sum(&mut self.projects, project);
         }
-        for tag in self.tags(record) {
+        // a tag that stands twice in a row pays twice, but for one call of its day (db_spend_update_writer.py `_update_tag_db`)
+        let known = self.tags(record);
+        for tag in record.tags.iter().filter(|tag| known.contains(&tag.as_str())) {
             sum(&mut self.tags, tag);
         }
     }

@@ -105,12 +105,12 @@ async fn a_commit_nobody_heard_of_is_neither_lost_nor_doubled() {
 }
 
 #[test]
-fn batches_fold_by_entity_and_day_and_tags_count_once() {
+fn batches_fold_by_entity_and_day_and_tags_count_once_a_day() {
     let mut batch = Batch::default();
     batch.add(&record("a", 0.5));
     batch.add(&record("b", 0.25));
     assert_eq!((batch.len(), rows(&batch)), (2, vec![2]));
-    assert_eq!(batch.tags.get("a"), Some(&0.75));
+    assert_eq!(batch.tags.get("a"), Some(&1.5), "as often as it stands there");
     let days = batch.daily(crate::spend::batch::Entity::Tag);
     assert_eq!(days.len(), 1);
     assert_eq!(

@@ -13,6 +13,7 @@ use crate::{
     end_users,
     stack::{self, CHAT, NATIVE, Stack, side},
     support::{Answer, Client, MASTER, ask, eventually, post_bytes},
+    tags,
     wire::Mode,
 };
 
@@ -111,6 +112,7 @@ fn python_is_the_judge() {
     eprintln!("the walk took {:?}", start.elapsed());
     invalidation(&both);
     end_users(&both);
+    tags(&both);
     redis_away(&both);
     eprintln!("invalidation took {:?}", start.elapsed());
     postgres_away(&both);
@@ -275,6 +277,23 @@ fn end_users(both: &Both) {
     eventually(HEARD, "a larger budget is heard of", || side(&asked("customer")) == NATIVE);
     both.through("/customer/update", json!({"user_id": "customer", "max_budget": 1e-6}));
     assert_eq!(side(&asked("customer")), (422, "native"), "what goes by is known at once");
+}
+
+/// The same of a tag.
+fn tags(both: &Both) {
+    let key = both.key(json!({}));
+    let call = |key: &str| tags::chat(key, &json!({"tags": ["dear"]}));
+    let asked = || ask(both.stack.process.port, call(&key));
+    assert_eq!(side(&asked()), NATIVE);
+    both.manage("/tag/new", json!({"name": "dear", "models": [], "max_budget": 1e-6}));
+    eventually(HEARD, "a tag's budget is heard of", || side(&asked()) == (422, "native"));
+    for key in [&*key, MASTER] {
+        both.same(&call(key), "a tag over budget");
+    }
+    both.manage("/tag/update", json!({"name": "dear", "models": [], "max_budget": 100}));
+    eventually(HEARD, "a larger budget is heard of", || side(&asked()) == NATIVE);
+    both.through("/tag/update", json!({"name": "dear", "models": [], "max_budget": 1e-6}));
+    assert_eq!(side(&asked()), (422, "native"), "what goes by is known at once");
 }
 
 /// What was said while the edge could not hear it.

@@ -24,5 +24,6 @@ mod stack;
 #[path = "../edge/support.rs"]
 #[allow(dead_code)]
 mod support;
+mod tags;
 mod traffic;
 mod wire;

@@ -43,8 +43,8 @@ const FORWARDED: [&str; 14] = [
     "cache_control",
     "inference_geo",
 ];
-/// Anthropic's own fields that LiteLLM leaves out.
-const DROPPED: [&str; 2] = ["service_tier", "betas"];
+/// Anthropic's own fields that LiteLLM leaves out, and its own.
+const DROPPED: [&str; 3] = ["service_tier", "betas", "tags"];
 /// Tools Anthropic or the client runs without LiteLLM (and without a price of their own) taking part.
 const TOOL_TYPES: [&str; 5] = ["custom", "bash_", "text_editor_", "computer_", "memory_"];
 const TOOL_SEARCH: [&str; 2] = ["tool_search_tool_regex_20251119", "tool_search_tool_bm25_20251119"];
@@ -173,19 +173,23 @@ fn params_len(params: &Params<'_>) -> usize {
         .sum()
 }
 
-/// `validate_anthropic_api_metadata` keeps `user_id` alone. Other keys may steer LiteLLM.
+/// `validate_anthropic_api_metadata` keeps `user_id` alone; tags are LiteLLM's. Other keys may steer it.
 fn metadata(metadata: Option<Raw<'_>>) -> Result<Option<String>, Decline> {
     let Some(metadata) = metadata else { return Ok(None) };
     let object = metadata.object().ok_or(Decline::FieldType)?;
     if object.has_duplicates() {
         return Err(Decline::DuplicateKey);
     }
-    if object.iter().any(|(key, _)| key != "user_id") {
+    if object.iter().any(|(key, _)| !matches!(key, "user_id" | "tags")) {
         return Err(Decline::Field);
     }
     match object.some("user_id") {
         None => Ok(Some("{}".into())),
-        Some(user) if user.kind() == Kind::String => Ok(Some(metadata.text().to_owned())),
+        Some(user) if user.kind() == Kind::String => {
+            let mut kept = ObjectWriter::with_capacity(metadata.text().len());
+            kept.raw("user_id", user.text());
+            Ok(Some(String::from_utf8_lossy(&kept.finish()).into_owned()))
+        }
         Some(_) => Err(Decline::FieldType),
     }
 }

@@ -218,7 +218,6 @@ const ACT: &[&str] = &[
     "stream_timeout",
     "supports_system_message",
     "tag_regex",
-    "tags",
     "tenant_id",
     "text_completion",
     "tiered_pricing",
@@ -282,7 +281,10 @@ const ACT_PARTS: &[&str] = &["_cost", "cost_per_", "uplift_multiplier", "_by_ser
 
 /// What LiteLLM does with the body field for provider `openai`.
 pub fn fate(name: &str) -> Fate {
-    if READ.contains(&name) {
+    if name == "tags" {
+        // who is billed (auth::tags), not what is asked
+        Fate::Keep
+    } else if READ.contains(&name) {
         Fate::Read
     } else if FORWARD.contains(&name) {
         Fate::Forward
@@ -347,7 +349,6 @@ mod tests {
             "_router_weights",
             "fallbacks",
             "cache",
-            "tags",
             "timeout",
             "guardrails",
         ] {
@@ -355,6 +356,7 @@ mod tests {
         }
         assert_eq!(fate("thinking"), Fate::Unsupported);
         assert_eq!(fate("messages"), Fate::Read);
+        assert_eq!(fate("tags"), Fate::Keep);
     }
 
     #[test]

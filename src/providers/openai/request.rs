@@ -27,7 +27,6 @@ pub struct Prepared {
 const METADATA_ACT: &[&str] = &[
     "guardrails",
     "policies",
-    "tags",
     "disable_global_guardrails",
     "priority",
     "fallbacks",

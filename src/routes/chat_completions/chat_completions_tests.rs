@@ -429,10 +429,10 @@ async fn events_are_given_as_they_come_and_dropping_aborts_the_provider() {
 #[test]
 fn heads_that_only_python_serves_decline() {
     let snapshot = snapshot("http://127.0.0.1:9/v1");
-    assert_eq!(admit_head(&head(&[("x-litellm-call-id", "abc")]), &snapshot), Ok(()));
+    assert_eq!(admit_head(&head(&[("x-litellm-call-id", "abc"), ("x-litellm-tags", "a")]), &snapshot), Ok(()));
     for (name, value, reason) in [
         ("x-litellm-timeout", "5", Decline::ControlHeader),
-        ("x-litellm-tags", "a", Decline::ControlHeader),
+        ("x-litellm-tags", "\u{e9}", Decline::ControlHeader),
         ("content-type", "text/plain", Decline::ContentType),
         ("content-type", "multipart/form-data; boundary=x", Decline::ContentType),
         ("content-encoding", "gzip", Decline::ContentEncoding),
@@ -457,7 +457,8 @@ fn bodies_that_only_python_serves_decline() {
         (json!({"model": "oa", "messages": messages, "fallbacks": ["compat"]}), Decline::Field),
         (json!({"model": "oa", "messages": messages, "reasoning_effort": "low"}), Decline::UnsupportedParam),
         (json!({"model": "oa", "messages": messages, "tools": [{"type": "mcp"}]}), Decline::Tools),
-        (json!({"model": "oa", "messages": messages, "metadata": {"tags": ["a"]}}), Decline::Field),
+        (json!({"model": "oa", "messages": messages, "metadata": {"tags": "a"}}), Decline::FieldType),
+        (json!({"model": "oa", "messages": messages, "tags": [""]}), Decline::Field),
         (json!(["x"]), Decline::BodyNotJson),
     ] {
         let declined = admit(call(snapshot("http://127.0.0.1:9/v1"), &body, None)).err().map(|halt| halt.decline());

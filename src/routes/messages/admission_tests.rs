@@ -22,11 +22,12 @@ fn heads_that_are_pythons_to_judge() {
     let snapshot = snapshot("http://127.0.0.1:9", "http://127.0.0.1:9");
     let judge = |query: Option<&str>, headers: &[(&str, &str)]| admit_head(&head(query, headers), &snapshot);
     assert_eq!(judge(None, &[]), Ok(()));
-    assert_eq!(judge(Some("beta=true"), &[("anthropic-beta", "a"), ("x-litellm-call-id", "c")]), Ok(()));
+    assert_eq!(judge(Some("beta=true"), &[("anthropic-beta", "a"), ("x-litellm-tags", "a")]), Ok(()));
+    assert_eq!(judge(None, &[("x-litellm-call-id", "c")]), Ok(()));
     assert_eq!(judge(Some("api-version=1"), &[]), Err(Decline::Query));
     for (name, value) in [
         ("x-litellm-timeout", "5"),
-        ("x-litellm-tags", "a"),
+        ("x-litellm-tags", "\u{e9}"),
         ("x-litellm-trace-id", "a"),
         ("anthropic-beta", "b\u{e9}"),
         ("x-mcp-auth", "x"),
@@ -34,7 +35,9 @@ fn heads_that_are_pythons_to_judge() {
     ] {
         assert_eq!(judge(None, &[(name, value)]), Err(Decline::ControlHeader), "{name}");
     }
-    assert_eq!(judge(None, &[("anthropic-beta", "a"), ("anthropic-beta", "b")]), Err(Decline::ControlHeader));
+    for name in ["anthropic-beta", "x-litellm-tags"] {
+        assert_eq!(judge(None, &[(name, "a"), (name, "b")]), Err(Decline::ControlHeader), "{name}");
+    }
     assert_eq!(judge(None, &[("content-encoding", "gzip")]), Err(Decline::ContentEncoding));
     let mut other = head(None, &[]);
     other.headers.insert("content-type", HeaderValue::from_static("text/plain"));
@@ -80,7 +83,9 @@ fn bodies_that_are_pythons_to_judge() {
         (r#","tools":[{"type":"mcp","server_url":"litellm_proxy"}]"#, Decline::Tools),
         (r#","tools":{}"#, Decline::FieldType),
         (r#","metadata":"x""#, Decline::FieldType),
-        (r#","metadata":{"tags":[]}"#, Decline::Field),
+        (r#","metadata":{"tags":"a"}"#, Decline::FieldType),
+        (r#","metadata":{"tags":[1]}"#, Decline::FieldType),
+        (r#","tags":["a\u0000"]"#, Decline::Field),
         (r#","context_management":[]"#, Decline::UnsupportedParam),
         (r#","mcp_servers":[{}]"#, Decline::Field),
     ] {

@@ -2,11 +2,11 @@
 //! Its tables are Prisma's: it must never alter one. Whoever finds it away says so at once to everybody: nobody else waits
 //! for it, and one task looks when it is back.
 pub mod counters;
-pub mod end_users;
 pub mod identity;
 pub mod key_row;
 pub mod model_access;
 pub mod models;
+pub mod named_rows;
 pub mod spend;
 
 use std::{
@@ -171,7 +171,7 @@ impl Postgres {
         }
         let probe = |pool| async move {
             identity::probe(&pool).await?;
-            end_users::probe(&pool).await?;
+            named_rows::probe(&pool).await?;
             spend::probe(&pool).await
         };
         match self.run(url, probe).await {

@@ -1,6 +1,6 @@
-//! What holds for the end users that requests name. Almost none has anything, so the few who have are read together, as
-//! LiteLLM does (auth_checks.py `_load_end_user_restricted_registry`), and only once somebody is named; where they are too
-//! many, each is read alone. It must never read for a request that names nobody.
+//! What holds for the end users and the tags that requests name. Almost none has anything, so the few that have are read
+//! together, as LiteLLM does (auth_checks.py `_load_end_user_restricted_registry`, `_load_tag_registry`), and only once one
+//! is named; where they are too many, each is read alone. It must never read for a request that names none.
 use std::{
     collections::HashMap,
     sync::{
@@ -17,9 +17,18 @@ use tokio::sync::Mutex;
 use super::directory::{Ages, Rows};
 use crate::{secret::Secret, store::Unavailable};
 
-/// `LiteLLM_EndUserTable` with its `LiteLLM_BudgetTable`.
+/// Of what kind a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `LiteLLM_EndUserTable`
+    EndUser,
+    /// `LiteLLM_TagTable`
+    Tag,
+}
+
+/// A row with its `LiteLLM_BudgetTable`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct EndUser {
+pub struct NamedRow {
     pub id: String,
     /// US dollars
     pub spend: f64,
@@ -35,39 +44,40 @@ pub struct EndUser {
 pub enum Standing {
     /// no row, or one without anything
     Unrestricted,
-    Restricted(Arc<EndUser>),
+    Restricted(Arc<NamedRow>),
     /// LiteLLM may be able to read it
     Unreadable,
 }
 
 impl Standing {
-    fn of(user: Option<Arc<EndUser>>) -> Self {
-        user.map_or(Standing::Unrestricted, Standing::Restricted)
+    fn of(row: Option<Arc<NamedRow>>) -> Self {
+        row.map_or(Standing::Unrestricted, Standing::Restricted)
     }
 }
 
-/// constants.py `END_USER_RESTRICTED_REGISTRY_MAX_SIZE`
+/// constants.py `END_USER_RESTRICTED_REGISTRY_MAX_SIZE`, `TAG_REGISTRY_MAX_SIZE`
 const MOST: usize = 5000;
-/// Most end users held alone.
+/// Most names held alone.
 const CAPACITY: usize = 20_000;
 
 #[derive(Debug, Clone)]
 struct Registry {
     /// `None`: they are too many
-    users: Option<Arc<HashMap<String, Arc<EndUser>>>>,
+    named: Option<Arc<HashMap<String, Arc<NamedRow>>>>,
     loaded: Instant,
     fresh_until: Instant,
 }
 
 #[derive(Debug)]
 struct Alone {
-    user: Option<Arc<EndUser>>,
+    row: Option<Arc<NamedRow>>,
     fresh_until: Instant,
 }
 
-/// The end users of one database. Clones share them.
+/// All of one kind in one database. Clones share them.
 #[derive(Debug, Clone)]
-pub struct EndUsers {
+pub struct NamedRows {
+    kind: Kind,
     rows: Arc<dyn Rows>,
     registry: Arc<ArcSwapOption<Registry>>,
     /// one question at a time
@@ -79,21 +89,21 @@ pub struct EndUsers {
     most: usize,
 }
 
-impl EndUsers {
-    pub fn new(rows: Arc<dyn Rows>, ages: Ages) -> Self {
+impl NamedRows {
+    pub fn new(kind: Kind, rows: Arc<dyn Rows>, ages: Ages) -> Self {
         let (registry, loading, invalidations) = Default::default();
-        Self { rows, registry, loading, alone: Arc::new(Cache::new(CAPACITY)), invalidations, ages, most: MOST }
+        Self { kind, rows, registry, loading, alone: Arc::new(Cache::new(CAPACITY)), invalidations, ages, most: MOST }
     }
 
     /// Without waiting; `None`: it must be read.
     pub fn known(&self, id: &str) -> Option<Standing> {
         let now = Instant::now();
         let registry = self.registry.load();
-        match &registry.as_ref().filter(|registry| now < registry.fresh_until)?.users {
-            Some(users) => Some(Standing::of(users.get(id).cloned())),
+        match &registry.as_ref().filter(|registry| now < registry.fresh_until)?.named {
+            Some(named) => Some(Standing::of(named.get(id).cloned())),
             None => {
                 let alone = self.alone.get(id).filter(|alone| now < alone.fresh_until)?;
-                Some(Standing::of(alone.user.clone()))
+                Some(Standing::of(alone.row.clone()))
             }
         }
     }
@@ -111,28 +121,28 @@ impl EndUsers {
             None => match self.read_all(url, life).await {
                 Ok(registry) => registry,
                 Err(error) => {
-                    tracing::warn!(%error, "end users could not be read: who names one is python's");
+                    tracing::warn!(%error, kind = ?self.kind, "what is named could not be read: who names one is python's");
                     return Standing::Unreadable;
                 }
             },
         };
         drop(guard);
-        match &registry.users {
-            Some(users) => Standing::of(users.get(id).cloned()),
+        match &registry.named {
+            Some(named) => Standing::of(named.get(id).cloned()),
             None => self.read_alone(url, id, life).await,
         }
     }
 
     async fn read_all(&self, url: &Secret, life: Duration) -> Result<Arc<Registry>, Unavailable> {
         let before = self.invalidations.load(Ordering::Acquire);
-        let read = self.rows.restricted_end_users(url, i64::try_from(self.most + 1).unwrap_or(i64::MAX)).await;
+        let read = self.rows.restricted(self.kind, url, i64::try_from(self.most + 1).unwrap_or(i64::MAX)).await;
         let now = Instant::now();
         let registry = match read {
-            Ok(users) => {
-                let few = users.len() <= self.most;
-                let users = users.into_iter().map(|user| (user.id.clone(), Arc::new(user)));
-                let users = few.then(|| Arc::new(users.collect()));
-                Registry { users, loaded: now, fresh_until: now + life }
+            Ok(rows) => {
+                let few = rows.len() <= self.most;
+                let named = rows.into_iter().map(|row| (row.id.clone(), Arc::new(row)));
+                let named = few.then(|| Arc::new(named.collect()));
+                Registry { named, loaded: now, fresh_until: now + life }
             }
             Err(error) => self.without(error, now)?,
         };
@@ -143,7 +153,7 @@ impl EndUsers {
         Ok(registry)
     }
 
-    /// While Postgres does not answer: what was read before, for a while. LiteLLM limits no end user that it cannot read.
+    /// While Postgres does not answer: what was read before, for a while. LiteLLM limits nothing that it cannot read.
     fn without(&self, error: Unavailable, now: Instant) -> Result<Registry, Unavailable> {
         if !matches!(error, Unavailable::TimedOut | Unavailable::Away | Unavailable::Lost(_)) {
             return Err(error);
@@ -154,8 +164,8 @@ impl EndUsers {
         Ok(match usable {
             Some(old) => Registry { fresh_until, ..Registry::clone(&old) },
             None => {
-                tracing::warn!(%error, "postgres does not answer: end users are not limited");
-                Registry { users: Some(Arc::default()), loaded: now, fresh_until }
+                tracing::warn!(%error, kind = ?self.kind, "postgres does not answer: what is named is not limited");
+                Registry { named: Some(Arc::default()), loaded: now, fresh_until }
             }
         })
     }
@@ -166,20 +176,20 @@ impl EndUsers {
             self.alone.remove_if(id, |entry| Arc::ptr_eq(entry, &old));
         }
         let guard = match self.alone.get_value_or_guard_async(id).await {
-            Ok(alone) => return Standing::of(alone.user.clone()),
+            Ok(alone) => return Standing::of(alone.row.clone()),
             Err(guard) => guard,
         };
         let before = self.invalidations.load(Ordering::Acquire);
-        let (user, life) = match self.rows.end_user(url, id.to_owned()).await {
-            Ok(user) => (user.map(Arc::new), life),
+        let (row, life) = match self.rows.one(self.kind, url, id.to_owned()).await {
+            Ok(row) => (row.map(Arc::new), life),
             Err(Unavailable::TimedOut | Unavailable::Away | Unavailable::Lost(_)) => (None, self.ages.retry),
             Err(_) => return Standing::Unreadable,
         };
         if self.invalidations.load(Ordering::Acquire) == before {
             // an error: the entry was removed while it was read, and the next request reads again
-            let _ = guard.insert(Arc::new(Alone { user: user.clone(), fresh_until: Instant::now() + life }));
+            let _ = guard.insert(Arc::new(Alone { row: row.clone(), fresh_until: Instant::now() + life }));
         }
-        Standing::of(user)
+        Standing::of(row)
     }
 
     /// Believes nothing any longer without asking. What is known still goes on while Postgres does not answer.
@@ -200,5 +210,5 @@ impl EndUsers {
 }
 
 #[cfg(test)]
-#[path = "end_users_tests.rs"]
-mod end_users_tests;
+#[path = "named_rows_tests.rs"]
+mod named_rows_tests;

@@ -6,10 +6,10 @@ use std::sync::{
 use super::*;
 use crate::auth::Identity;
 
-/// A database with these end users, which counts what it is asked.
+/// A database with these rows, which counts what it is asked.
 #[derive(Debug, Default)]
 struct Fake {
-    users: Locked<Vec<EndUser>>,
+    users: Locked<Vec<NamedRow>>,
     all: AtomicUsize,
     one: AtomicUsize,
     away: AtomicBool,
@@ -38,14 +38,16 @@ impl Rows for Shared {
         Ok(None)
     }
 
-    async fn restricted_end_users(&self, _: &Secret, most: i64) -> Result<Vec<EndUser>, Unavailable> {
+    async fn restricted(&self, kind: Kind, _: &Secret, most: i64) -> Result<Vec<NamedRow>, Unavailable> {
+        assert_eq!(kind, Kind::Tag);
         self.0.all.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
         self.0.trouble()?;
         Ok(self.0.users.lock().unwrap().iter().take(most as usize).cloned().collect())
     }
 
-    async fn end_user(&self, _: &Secret, id: String) -> Result<Option<EndUser>, Unavailable> {
+    async fn one(&self, kind: Kind, _: &Secret, id: String) -> Result<Option<NamedRow>, Unavailable> {
+        assert_eq!(kind, Kind::Tag);
         self.0.one.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
         self.0.trouble()?;
@@ -60,16 +62,16 @@ const AGES: Ages = Ages {
     retry: Duration::from_millis(60),
 };
 
-fn user(id: &str) -> EndUser {
-    EndUser { id: id.into(), spend: 0.5, max_budget: Some(1.0), rpm_limit: None, tpm_limit: None, special: false }
+fn user(id: &str) -> NamedRow {
+    NamedRow { id: id.into(), spend: 0.5, max_budget: Some(1.0), rpm_limit: None, tpm_limit: None, special: false }
 }
 
-fn end_users(ids: &[&str], most: usize, ages: Ages) -> (Arc<Fake>, EndUsers) {
+fn end_users(ids: &[&str], most: usize, ages: Ages) -> (Arc<Fake>, NamedRows) {
     let fake = Arc::new(Fake { users: Locked::new(ids.iter().map(|id| user(id)).collect()), ..Fake::default() });
-    (fake.clone(), EndUsers { most, ..EndUsers::new(Arc::new(Shared(fake)), ages) })
+    (fake.clone(), NamedRows { most, ..NamedRows::new(Kind::Tag, Arc::new(Shared(fake)), ages) })
 }
 
-async fn find(end_users: &EndUsers, id: &str) -> Standing {
+async fn find(end_users: &NamedRows, id: &str) -> Standing {
     end_users.find(&Secret::new("postgres://nowhere"), id, None).await
 }
 
