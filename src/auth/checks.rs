@@ -247,7 +247,8 @@ fn user_is_no_exception(subject: &Subject<'_>) -> Result<(), Stop> {
     let Some(user) = subject.identity.user.as_ref().filter(|user| user.user_role.as_deref() == Some(ADMIN)) else {
         return Ok(());
     };
-    none_of(&[("admin", !user.models.is_empty() || user.max_budget.is_some() || user.organization_id.is_some())])
+    let special = !user.model_max_budget.is_empty() || user.organization_id.is_some();
+    none_of(&[("admin", !user.models.is_empty() || user.max_budget.is_some() || special)])
 }
 
 /// Administrators see more than others.
@@ -317,6 +318,7 @@ fn read_limits(subject: &Subject<'_>) -> Result<(), Stop> {
     let identity = subject.identity;
     none_of(&[
         ("limit", limited::key(identity) || limited::others(identity)),
+        ("model_budget", limited::model_budget(identity) || limited::owners_model_budget(identity)),
         ("budget", limited::key_budget(identity) || limited::owners_budget(identity)),
     ])
 }
@@ -336,6 +338,7 @@ fn info_features(subject: &Subject<'_>) -> Result<(), Stop> {
     none_of(&[
         ("project", identity.key.project_id.is_some()),
         ("limit", limited::others(identity) || limited::owners_budget(identity)),
+        ("model_budget", limited::owners_model_budget(identity)),
     ])
 }
 
@@ -435,7 +438,6 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
     let (key, team, user) = (&identity.key, identity.team.as_ref(), identity.user.as_ref());
     let (project, organization) = (identity.project.as_ref(), identity.organization.as_ref());
     let metadata = [
-        Some(&key.metadata),
         team.map(|team| &team.metadata),
         project.map(|project| &project.metadata),
         organization.map(|organization| &organization.metadata),
@@ -457,6 +459,7 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
         ("object_permission", permissions.into_iter().flatten().next().is_some()),
         // guardrails, tags, callbacks and much more
         ("metadata", !metadata.into_iter().flatten().all(|metadata| is_plain(metadata, is_limit))),
+        ("key_metadata", !is_plain(&key.metadata, |name| is_limit(name) || RAISED.contains(&name))),
         ("user_metadata", user.is_some_and(|user| !is_plain(&user.metadata, |name| name == "scim_active"))),
         ("access_groups", group.is_some_and(|group| group.deployments.iter().any(|d| !d.access_groups.is_empty()))),
     ])
@@ -466,6 +469,9 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
 fn is_limit(name: &str) -> bool {
     matches!(name, "model_rpm_limit" | "model_tpm_limit" | "team_member_budget_id")
 }
+
+/// Metadata that raises a key's budget for a while.
+const RAISED: &[&str] = &["temp_budget_increase", "temp_budget_expiry"];
 
 #[cfg(test)]
 #[path = "checks_tests.rs"]

@@ -1,9 +1,13 @@
 //! Which budgets hold for a request, in which order they are compared and charged, and the words of a refusal. Pure.
 //! Sources: auth_checks.py `common_checks`, user_api_key_auth.py `validate_resolved_virtual_key`,
 //! budget_reservation.py `_get_budget_counters`. What it does not know is named by [`unsupported`] and declines.
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::plan::{Charge, Check, Counter, Over};
+use super::{
+    model_budgets::{Gate, Meter, ModelBudgets},
+    plan::{Charge, Check, Counter, Over, UNROWED},
+    raised::Raised,
+};
 use crate::{
     auth::{
         Identity,
@@ -29,6 +33,10 @@ pub struct Others<'a> {
     pub tags: &'a [Entity],
     /// `general_settings.apply_user_budget_to_team_keys`
     pub user_budget_on_team_keys: bool,
+    /// of the model that is called
+    pub models: ModelBudgets,
+    /// for a while
+    pub raised: Raised,
 }
 
 /// Who a check or charge is about, for messages.
@@ -43,6 +51,7 @@ enum Whose {
     User(String),
     Member { user: String, team: String },
     EndUser(String),
+    Model { entity: &'static str, id: String, words: String },
 }
 
 /// All budgets of one request; `checks` and `charges` name counters by position.
@@ -51,6 +60,8 @@ pub struct Budgets {
     pub counters: Vec<Counter>,
     pub checks: Vec<Check>,
     pub charges: Vec<Charge>,
+    /// what the finished call is added to besides
+    pub meters: Vec<Meter>,
     whose_check: Vec<Whose>,
     whose_charge: Vec<(&'static str, String)>,
 }
@@ -61,26 +72,10 @@ pub fn unsupported(identity: &Identity) -> Option<&'static str> {
     if windows(&identity.key.budget_limits) || identity.team.as_ref().is_some_and(|team| windows(&team.budget_limits)) {
         return Some("budget windows");
     }
-    let priced = |map: &Map<String, Value>| {
-        map.values().any(|entry| entry.get("budget_limit").or_else(|| entry.get("max_budget")).is_some())
-    };
-    let of_budget = identity.budget.as_ref().map(|budget| &budget.model_max_budget);
-    let of_team = identity.team.as_ref().map(|team| &team.model_max_budget);
-    let of_user = identity.user.as_ref().map(|user| &user.model_max_budget);
-    if [Some(&identity.key.model_max_budget), of_budget, of_team, of_user].into_iter().flatten().any(priced) {
-        return Some("model budgets");
-    }
-    if identity.key.metadata.contains_key("temp_budget_increase") || increased(identity.member_budget.as_ref()) {
-        return Some("temporary budget increase");
-    }
     if identity.key.metadata.get("throttle_on_budget_exceeded") == Some(&Value::Bool(true)) {
         return Some("throttling over budget");
     }
     None
-}
-
-fn increased(budget: Option<&Budget>) -> bool {
-    budget.is_some_and(|budget| budget.temp_budget_increase.is_some())
 }
 
 impl Budgets {
@@ -105,10 +100,11 @@ impl Budgets {
         let member_key = |(user, team): (&str, &str)| format!("spend:team_member:{user}:{team}");
         let member = ids.0.zip(ids.1);
         let member_spend = identity.membership.as_ref().map_or(0.0, |membership| membership.spend);
-        let own_member_max = identity.member_budget.as_ref().and_then(|budget| budget.max_budget);
-        let default_max = identity.default_member_budget.as_ref().and_then(|budget| budget.max_budget);
-        let member_max = own_member_max.or(default_max.filter(|max| *max > 0.0));
-        let key_max = key.max_budget.or_else(|| identity.budget.as_ref()?.max_budget);
+        let raised = |max: Option<f64>, by: f64| max.map(|max| max + by);
+        let own_member_max = raised(max_of(identity.member_budget.as_ref()), others.raised.member);
+        let default_max = max_of(identity.default_member_budget.as_ref()).filter(|max| *max > 0.0);
+        let member_max = own_member_max.or(raised(default_max, others.raised.member));
+        let key_max = raised(key.max_budget.or_else(|| max_of(identity.budget.as_ref())), others.raised.key);
         let of_key = format!("spend:key:{}", key.token);
 
         if let (Some(ids), Some(max), true) =
@@ -120,6 +116,8 @@ impl Budgets {
         if let Some(max) = key_max {
             budgets.check(of_key.clone(), key.spend, Over::AtLeast, max, Whose::Key(key_words(key)));
         }
+        budgets.check_model(others.models.key.as_ref());
+        budgets.check_model(others.models.user.as_ref());
         let project = identity.project.as_ref().zip(max_of(identity.project_budget.as_ref()));
         if let Some((project, max)) = project {
             let id = &project.project_id;
@@ -154,6 +152,8 @@ impl Budgets {
             budgets.check(member_key(ids), member_spend, Over::AtLeast, max, whose);
         }
         budgets.check_end_user(others.end_user);
+        budgets.check_model(others.models.team.as_ref());
+        budgets.meters.clone_from(&others.models.meters);
 
         // charged in another order than compared
         budgets.charge(&of_key, key_max, "Key", &key.token);
@@ -203,8 +203,18 @@ impl Budgets {
 
     fn check(&mut self, key: String, known: f64, over: Over, max: f64, whose: Whose) {
         let counter = self.counter(key, known);
-        self.checks.push(Check { counter, over, max });
+        self.checks.push(Check { counter, plus: None, over, max });
         self.whose_check.push(whose);
+    }
+
+    fn check_model(&mut self, gate: Option<&Gate>) {
+        let Some(gate) = gate else { return };
+        let whose = Whose::Model { entity: gate.entity, id: gate.id.clone(), words: gate.words.clone() };
+        let plus = gate.legacy.as_ref().map(|key| self.counter(key.clone(), UNROWED));
+        self.check(gate.counter.clone(), UNROWED, Over::AtLeast, gate.max, whose);
+        if let Some(check) = self.checks.last_mut() {
+            check.plus = plus;
+        }
     }
 
     /// Only budgets above zero are charged.
@@ -233,13 +243,18 @@ impl Budgets {
             Some(Whose::EndUser(id)) => {
                 format!("ExceededBudget: End User={id} over budget. Spend={spend}, Budget={max}")
             }
+            Some(Whose::Model { words, .. }) => words.clone(),
             None => format!("Budget has been exceeded! Current cost: {spend}, Max budget: {max}"),
         }
     }
 
     /// Whether LiteLLM compares it with the owners' budgets (`common_checks`), not while it validates the key.
     pub fn is_late(&self, check: usize) -> bool {
-        !matches!(self.whose_check.get(check), Some(Whose::MemberEarly(_) | Whose::Key(_)))
+        match self.whose_check.get(check) {
+            Some(Whose::MemberEarly(_) | Whose::Key(_)) => false,
+            Some(Whose::Model { entity, .. }) => *entity == "team",
+            _ => true,
+        }
     }
 
     /// Whose budget a check found spent.
@@ -256,6 +271,7 @@ impl Budgets {
             Some(Whose::Member { user, team }) => ("team_member", format!("{user}:{team}")),
             Some(Whose::User(id)) => ("user", id.clone()),
             Some(Whose::EndUser(id)) => ("end_user", id.clone()),
+            Some(Whose::Model { entity, id, .. }) => (*entity, id.clone()),
             None => ("", String::new()),
         };
         Spent { entity, id, limit: checked.map_or(0.0, |check| check.max), spend }

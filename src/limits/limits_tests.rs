@@ -4,8 +4,11 @@ use std::{collections::HashMap, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{budgets::Entity, budgets::Others, descriptors::Rates, estimate::Kind, plan::*, *};
-use crate::{auth::Identity, error::Dialect};
+use super::{
+    budgets::Entity, budgets::Others, descriptors::Rates, estimate::Kind, model_budgets::ModelBudgets, plan::*,
+    raised::Raised, *,
+};
+use crate::{auth::Identity, error::Dialect, spend::Spent};
 
 #[path = "redis_tests.rs"]
 mod redis_tests;
@@ -77,9 +80,10 @@ fn what_python_must_count_is_named() {
         Some("a limit of an unusual form")
     );
     assert_eq!(why(json!({"token": "t", "budget_limits": [{"budget_duration": "1d"}]})), Some("budget windows"));
-    assert_eq!(why(json!({"token": "t", "model_max_budget": {"m": {"budget_limit": 1}}})), Some("model budgets"));
-    assert_eq!(why(json!({"token": "t", "model_max_budget": {"m": {"rpm_limit": 1}}})), None);
-    assert_eq!(why(json!({"token": "t", "metadata": {"temp_budget_increase": 3}})), Some("temporary budget increase"));
+    assert_eq!(
+        why(json!({"token": "t", "metadata": {"throttle_on_budget_exceeded": true}})),
+        Some("throttling over budget")
+    );
 }
 
 fn everything() -> Identity {
@@ -100,25 +104,45 @@ fn budgets_are_compared_and_charged_in_litellms_order_and_words() {
     let identity = everything();
     let end_user = Entity { id: "e".into(), spend: 0.7, max_budget: Some(7.0) };
     let tag = Entity { id: "g".into(), spend: 0.8, max_budget: Some(8.0) };
-    let others = Others { end_user: Some(&end_user), tags: &[tag], user_budget_on_team_keys: true };
+    let gate = |entity| model_budgets::Gate {
+        counter: format!("{entity}_spend:m:1d"),
+        legacy: (entity == "key").then(|| "key_spend:p/m:1d".to_owned()),
+        max: 0.5,
+        entity,
+        id: entity.to_uppercase(),
+        words: format!("{entity} of m"),
+    };
+    let (key, user, team) = (Some(gate("key")), Some(gate("user")), Some(gate("team")));
+    let models = ModelBudgets { key, user, team, meters: Vec::new() };
+    let (tags, raised) = (&[tag][..], Raised { key: 0.25, member: 0.5 });
+    let others = Others { end_user: Some(&end_user), tags, user_budget_on_team_keys: true, models, raised };
     let budgets = Budgets::of(Some(&identity), &others);
     let checks: Vec<String> = (0..budgets.checks.len()).map(|at| budgets.check_message(at, 1.00022)).collect();
     assert_eq!(
         checks,
         [
-            "Budget has been exceeded! TeamMember=u:t Current cost: 1.00022, Max budget: 3.0",
-            "Budget has been exceeded! Key=al (sk-...wxyz) Current cost: 1.00022, Max budget: 1.0",
+            "Budget has been exceeded! TeamMember=u:t Current cost: 1.00022, Max budget: 3.5",
+            "Budget has been exceeded! Key=al (sk-...wxyz) Current cost: 1.00022, Max budget: 1.25",
+            "key of m",
+            "user of m",
             "Budget has been exceeded! Project=p Current cost: 1.00022, Max budget: 6.0",
             "Budget has been exceeded! Team=t Current cost: 1.00022, Max budget: 2.0",
             "Budget has been exceeded! Organization=o Current cost: 1.00022, Max budget: 5.0",
             "Budget has been exceeded! Tag=g Current cost: 1.00022, Max budget: 8.0",
             "ExceededBudget: User=u over budget. Spend=1.00022, Budget=4.0",
-            "Budget has been exceeded! User=u in Team=t Current cost: 1.00022, Max budget: 3.0",
+            "Budget has been exceeded! User=u in Team=t Current cost: 1.00022, Max budget: 3.5",
             "ExceededBudget: End User=e over budget. Spend=1.00022, Budget=7.0",
+            "team of m",
         ]
     );
-    let above: Vec<usize> = (0..9).filter(|at| budgets.checks[*at].over == Over::Above).collect();
-    assert_eq!(above, [3, 5, 8], "team, tag, end user may be at their budget");
+    let late: Vec<bool> = (0..12).map(|at| budgets.is_late(at)).collect();
+    assert_eq!(late, [[false; 4].as_slice(), &[true; 8]].concat());
+    assert_eq!(budgets.check_spent(2, 0.75), Spent { entity: "key", id: "KEY".into(), limit: 0.5, spend: 0.75 });
+    let counted = |at: usize| budgets.counters[at].key.as_str();
+    let legacy = budgets.checks[2].plus.map(counted);
+    assert_eq!((counted(budgets.checks[2].counter), legacy), ("key_spend:m:1d", Some("key_spend:p/m:1d")));
+    let above: Vec<usize> = (0..12).filter(|at| budgets.checks[*at].over == Over::Above).collect();
+    assert_eq!(above, [5, 7, 10], "team, tag, end user may be at their budget");
     let charges: Vec<&str> = budgets.charges.iter().map(|charge| &*budgets.counters[charge.counter].key).collect();
     assert_eq!(
         charges,
@@ -135,7 +159,7 @@ fn budgets_are_compared_and_charged_in_litellms_order_and_words() {
     );
     assert_eq!(
         budgets.charge_message(5, 2.2e-5, Some(0.25)),
-        "Budget has been exceeded! TeamMember=u:t Current cost: 2.2e-05, Estimated request cost: 0.25, Max budget: 3.0"
+        "Budget has been exceeded! TeamMember=u:t Current cost: 2.2e-05, Estimated request cost: 0.25, Max budget: 3.5"
     );
     let without = Budgets::of(Some(&identity), &Others::default());
     assert!(!without.counters.iter().any(|counter| counter.key == "spend:user:u"), "a team key has no user budget");

@@ -5,7 +5,10 @@ pub mod budgets;
 pub mod descriptors;
 pub mod estimate;
 mod keeper;
+mod meters;
+pub mod model_budgets;
 pub mod plan;
+pub mod raised;
 pub mod refusal;
 mod reservation;
 pub mod window;
@@ -22,6 +25,7 @@ use time::OffsetDateTime;
 pub use budgets::Budgets;
 pub use descriptors::{Descriptor, Subject};
 use keeper::Keeper;
+use model_budgets::Meter;
 pub use plan::Clockwork;
 use plan::{Admitted, Answer, Counter, Plan};
 pub use refusal::Refusal;
@@ -105,6 +109,11 @@ impl Ask {
         plan.counters.is_empty() && plan.requests.is_empty() && plan.slots.is_empty() && plan.tokens.is_empty()
     }
 
+    /// The finished call is counted for a budget of its model, whether that was compared or not.
+    pub fn is_metered(&self) -> bool {
+        !self.budgets.meters.is_empty()
+    }
+
     fn refusal(&self, answer: &Answer, clock: Clockwork, now: i64) -> Option<Refusal> {
         let rate = |(descriptor, limit): (&Descriptor, i64), kind, current: i64| {
             let (key, value) = (descriptor.key, descriptor.value.clone());
@@ -153,6 +162,8 @@ struct Shared {
     /// requests that were counted in memory although there is a Redis
     local: AtomicU64,
     keeper: Keeper,
+    /// of model budgets: costs that Redis did not take yet
+    due: Mutex<Vec<(Meter, f64)>>,
 }
 
 /// How often absent counters are read from the database for one request.
@@ -165,8 +176,9 @@ fn now() -> i64 {
 impl Limits {
     /// Without `redis` everything is counted in this process.
     pub fn new(redis: Option<Redis>, io: Io, rows: Arc<dyn Rows>) -> Self {
-        let (memory, degraded, local, keeper) = Default::default();
-        Self(Arc::new(Shared { redis, io, rows, memory, degraded, local, keeper }))
+        model_budgets::started();
+        let (memory, degraded, local, keeper, due) = Default::default();
+        Self(Arc::new(Shared { redis, io, rows, memory, degraded, local, keeper, due }))
     }
 
     /// Redis is configured but was not there for the last call.

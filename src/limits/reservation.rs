@@ -101,13 +101,15 @@ impl Reservation {
         if self.redis && self.limits.0.redis.is_some() {
             self.limits.0.keeper.release(self.charged_keys());
         }
-        let settlement = self.settlement(outcome);
-        if settlement.slots.is_empty() && settlement.tokens.is_empty() && settlement.spend.is_empty() {
+        let mut settlement = self.settlement(outcome);
+        let Settlement { slots, tokens, spend, meters, .. } = &settlement;
+        if slots.is_empty() && tokens.is_empty() && spend.is_empty() && meters.is_empty() {
             return None;
         }
         let (limits, clock) = (self.limits.clone(), self.clock);
         let redis = self.limits.0.redis.clone().filter(|_| self.redis);
         Some(async move {
+            limits.meter(std::mem::take(&mut settlement.meters)).await;
             let Some(redis) = redis else { return limits.settle_in_memory(settlement, clock).await };
             if let Err(error) = limits.settle_in_redis(&redis, settlement, clock).await {
                 tracing::warn!(%error, "a reservation could not be settled, it is left to expire");
@@ -148,6 +150,7 @@ impl Reservation {
             slots: plan.slots.iter().map(|limit| limit.scope.clone()).collect(),
             tokens: tokens.filter(|(_, add)| *add != 0).collect(),
             spend: back.chain(plain).filter(|add| add.amount != 0.0).collect(),
+            meters: self.ask.budgets.meters.iter().filter(|_| answered).map(|meter| (meter.clone(), cost)).collect(),
         }
     }
 
