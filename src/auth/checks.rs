@@ -318,6 +318,7 @@ fn read_limits(subject: &Subject<'_>) -> Result<(), Stop> {
     let identity = subject.identity;
     none_of(&[
         ("limit", limited::key(identity) || limited::others(identity)),
+        ("budget_windows", limited::has_windows(identity)),
         ("model_budget", limited::model_budget(identity) || limited::owners_model_budget(identity)),
         ("budget", limited::key_budget(identity) || limited::owners_budget(identity)),
     ])
@@ -338,6 +339,7 @@ fn info_features(subject: &Subject<'_>) -> Result<(), Stop> {
     none_of(&[
         ("project", identity.key.project_id.is_some()),
         ("limit", limited::others(identity) || limited::owners_budget(identity)),
+        ("budget_windows", limited::has_windows(identity)),
         ("model_budget", limited::owners_model_budget(identity)),
     ])
 }
@@ -459,7 +461,7 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
         ("object_permission", permissions.into_iter().flatten().next().is_some()),
         // guardrails, tags, callbacks and much more
         ("metadata", !metadata.into_iter().flatten().all(|metadata| is_plain(metadata, is_limit))),
-        ("key_metadata", !is_plain(&key.metadata, |name| is_limit(name) || RAISED.contains(&name))),
+        ("key_metadata", !is_plain(&key.metadata, |name| is_limit(name) || OF_KEYS.contains(&name))),
         ("user_metadata", user.is_some_and(|user| !is_plain(&user.metadata, |name| name == "scim_active"))),
         ("access_groups", group.is_some_and(|group| group.deployments.iter().any(|d| !d.access_groups.is_empty()))),
     ])
@@ -470,8 +472,9 @@ fn is_limit(name: &str) -> bool {
     matches!(name, "model_rpm_limit" | "model_tpm_limit" | "team_member_budget_id")
 }
 
-/// Metadata that raises a key's budget for a while.
-const RAISED: &[&str] = &["temp_budget_increase", "temp_budget_expiry"];
+/// What limits read in a key's metadata alone: a budget that is raised for a while, and what becomes of a spent one where
+/// `budget_exceeded_throttle_percentage` is set, which makes all limits Python's.
+const OF_KEYS: &[&str] = &["temp_budget_increase", "temp_budget_expiry", "throttle_on_budget_exceeded"];
 
 #[cfg(test)]
 #[path = "checks_tests.rs"]

@@ -1,25 +1,23 @@
-//! Which limits and budgets of a key's rows only Python can judge in this version: those of windows. All others are
-//! counted by `crate::limits`. Pure.
+//! Which limits and budgets of a key's rows only Python can judge in this version, on routes of models and on others. All
+//! others are counted by `crate::limits`. Pure.
 use serde_json::Value;
 
 use super::record::{Budget, Identity};
 
 /// On the key itself, or in the budget it is tied to.
 pub fn key(identity: &Identity) -> bool {
-    let key = &identity.key;
-    !key.budget_fallbacks.is_empty() || windows(&key.budget_limits)
+    !identity.key.budget_fallbacks.is_empty()
 }
 
-/// On the team, the user, the membership, the organization or the project.
+/// On the membership, the organization or the project.
 pub fn others(identity: &Identity) -> bool {
-    let team = identity.team.as_ref().is_some_and(|team| windows(&team.budget_limits));
     let budgets = [
         &identity.member_budget,
         &identity.default_member_budget,
         &identity.organization_budget,
         &identity.project_budget,
     ];
-    team || budgets.into_iter().flatten().any(|row| !row.model_max_budget.is_empty())
+    budgets.into_iter().flatten().any(|row| !row.model_max_budget.is_empty())
 }
 
 /// A budget of a single model, the key's own or its user's; the team's is compared last.
@@ -44,6 +42,11 @@ pub fn has_early_budget(identity: &Identity) -> bool {
         || of(identity.budget.as_ref())
         || of(identity.member_budget.as_ref())
         || model_budget(identity)
+}
+
+/// A budget window of the key or its team.
+pub fn has_windows(identity: &Identity) -> bool {
+    windows(&identity.key.budget_limits) || identity.team.as_ref().is_some_and(|team| windows(&team.budget_limits))
 }
 
 /// A budget of the key itself.

@@ -1,9 +1,8 @@
 //! Which budgets hold for a request, in which order they are compared and charged, and the words of a refusal. Pure.
 //! Sources: auth_checks.py `common_checks`, user_api_key_auth.py `validate_resolved_virtual_key`,
-//! budget_reservation.py `_get_budget_counters`. What it does not know is named by [`unsupported`] and declines.
-use serde_json::Value;
-
+//! budget_reservation.py `_get_budget_counters`.
 use super::{
+    BudgetWindow,
     model_budgets::{Gate, Meter, ModelBudgets},
     plan::{Charge, Check, Counter, Over, UNROWED},
     raised::Raised,
@@ -37,6 +36,8 @@ pub struct Others<'a> {
     pub models: ModelBudgets,
     /// for a while
     pub raised: Raised,
+    /// of the key and its team
+    pub windows: Vec<BudgetWindow>,
 }
 
 /// Who a check or charge is about, for messages.
@@ -52,6 +53,7 @@ enum Whose {
     Member { user: String, team: String },
     EndUser(String),
     Model { entity: &'static str, id: String, words: String },
+    Window(BudgetWindow),
 }
 
 /// All budgets of one request; `checks` and `charges` name counters by position.
@@ -62,20 +64,10 @@ pub struct Budgets {
     pub charges: Vec<Charge>,
     /// what the finished call is added to besides
     pub meters: Vec<Meter>,
+    /// with the position of its counter
+    pub windows: Vec<(usize, BudgetWindow)>,
     whose_check: Vec<Whose>,
     whose_charge: Vec<(&'static str, String)>,
-}
-
-/// Why Python must judge the budgets of this key, if it must.
-pub fn unsupported(identity: &Identity) -> Option<&'static str> {
-    let windows = |value: &Value| value.as_array().is_some_and(|list| !list.is_empty()) || value.is_string();
-    if windows(&identity.key.budget_limits) || identity.team.as_ref().is_some_and(|team| windows(&team.budget_limits)) {
-        return Some("budget windows");
-    }
-    if identity.key.metadata.get("throttle_on_budget_exceeded") == Some(&Value::Bool(true)) {
-        return Some("throttling over budget");
-    }
-    None
 }
 
 impl Budgets {
@@ -129,6 +121,13 @@ impl Budgets {
             let whose = Whose::Team(team.team_id.clone());
             budgets.check(format!("spend:team:{}", team.team_id), team.spend, Over::Above, max, whose);
         }
+        for entity in ["team", "key"] {
+            others
+                .windows
+                .iter()
+                .filter(|window| window.entity == entity)
+                .for_each(|window| budgets.check_window(window));
+        }
         let organization = identity.organization.as_ref().zip(max_of(identity.organization_budget.as_ref()));
         if let Some((organization, max)) = organization {
             let id = &organization.organization_id;
@@ -157,9 +156,11 @@ impl Budgets {
 
         // charged in another order than compared
         budgets.charge(&of_key, key_max, "Key", &key.token);
+        budgets.charge_windows(&others.windows, ("key", "Key"));
         if let Some((team, max)) = team_max {
             budgets.charge(&format!("spend:team:{}", team.team_id), Some(max), "Team", &team.team_id);
         }
+        budgets.charge_windows(&others.windows, ("team", "Team"));
         if let Some((user, max)) = user_max {
             budgets.charge(&format!("spend:user:{}", user.user_id), Some(max), "User", &user.user_id);
         }
@@ -207,6 +208,18 @@ impl Budgets {
         self.whose_check.push(whose);
     }
 
+    fn check_window(&mut self, window: &BudgetWindow) {
+        self.check(window.counter.clone(), UNROWED, Over::AtLeast, window.max, Whose::Window(window.clone()));
+        let counter = self.counter(window.counter.clone(), UNROWED);
+        self.windows.push((counter, window.clone()));
+    }
+
+    fn charge_windows(&mut self, windows: &[BudgetWindow], (entity, kind): (&str, &'static str)) {
+        for window in windows.iter().filter(|window| window.entity == entity) {
+            self.charge(&window.counter, Some(window.max), kind, &format!("{}:{}", window.id, window.duration));
+        }
+    }
+
     fn check_model(&mut self, gate: Option<&Gate>) {
         let Some(gate) = gate else { return };
         let whose = Whose::Model { entity: gate.entity, id: gate.id.clone(), words: gate.words.clone() };
@@ -228,7 +241,7 @@ impl Budgets {
     /// LiteLLM's words for a check that found `spend`.
     pub fn check_message(&self, check: usize, spend: f64) -> String {
         let max = python_float(self.checks.get(check).map_or(0.0, |check| check.max));
-        let spend = python_float(spend);
+        let (found, spend) = (spend, python_float(spend));
         let exceeded =
             |whose: String| format!("Budget has been exceeded! {whose} Current cost: {spend}, Max budget: {max}");
         match self.whose_check.get(check) {
@@ -244,6 +257,7 @@ impl Budgets {
                 format!("ExceededBudget: End User={id} over budget. Spend={spend}, Budget={max}")
             }
             Some(Whose::Model { words, .. }) => words.clone(),
+            Some(Whose::Window(window)) => window.words(found),
             None => format!("Budget has been exceeded! Current cost: {spend}, Max budget: {max}"),
         }
     }
@@ -272,6 +286,7 @@ impl Budgets {
             Some(Whose::User(id)) => ("user", id.clone()),
             Some(Whose::EndUser(id)) => ("end_user", id.clone()),
             Some(Whose::Model { entity, id, .. }) => (*entity, id.clone()),
+            Some(Whose::Window(window)) => (window.entity, window.id.clone()),
             None => ("", String::new()),
         };
         Spent { entity, id, limit: checked.map_or(0.0, |check| check.max), spend }
@@ -291,6 +306,9 @@ impl Budgets {
         ];
         let (kind, id) = self.whose_charge.get(charge).map_or(("", ""), |(kind, id)| (*kind, id));
         let entity = ENTITIES.iter().find(|(known, _)| *known == kind).map_or("", |(_, entity)| entity);
+        let counter = self.charges.get(charge).map(|charge| charge.counter);
+        let window = self.windows.iter().find(|(at, _)| Some(*at) == counter);
+        let id = window.map_or(id, |(_, window)| &window.id);
         Spent { entity, id: id.to_owned(), limit: self.charges.get(charge).map_or(0.0, |charge| charge.max), spend }
     }
 

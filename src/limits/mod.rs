@@ -1,9 +1,11 @@
 //! Rate limits and budgets: one reservation before a call, one settlement after it, on the counters that LiteLLM's own
 //! processes use. Everything but [`Limits`] is pure. A request path waits for one round trip, and only for a key that
 //! has limits or budgets; it must never decline to Python after [`Limits::reserve`] was called.
+pub mod budget_windows;
 pub mod budgets;
 pub mod descriptors;
 pub mod estimate;
+mod floors;
 mod keeper;
 mod meters;
 pub mod model_budgets;
@@ -22,8 +24,10 @@ use std::sync::{
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+pub use budget_windows::BudgetWindow;
 pub use budgets::Budgets;
 pub use descriptors::{Descriptor, Subject};
+use floors::Floors;
 use keeper::Keeper;
 use model_budgets::Meter;
 pub use plan::Clockwork;
@@ -42,6 +46,11 @@ use crate::{
 #[async_trait]
 pub trait Rows: Send + Sync {
     async fn spend(&self, counter: &str) -> Option<f64>;
+
+    /// What was spent since the window began, US dollars.
+    async fn window(&self, _window: &BudgetWindow) -> Option<f64> {
+        None
+    }
 }
 
 /// `general_settings` and the environment, as far as limits go.
@@ -164,6 +173,7 @@ struct Shared {
     keeper: Keeper,
     /// of model budgets: costs that Redis did not take yet
     due: Mutex<Vec<(Meter, f64)>>,
+    floors: Mutex<Floors>,
 }
 
 /// How often absent counters are read from the database for one request.
@@ -177,8 +187,8 @@ impl Limits {
     /// Without `redis` everything is counted in this process.
     pub fn new(redis: Option<Redis>, io: Io, rows: Arc<dyn Rows>) -> Self {
         model_budgets::started();
-        let (memory, degraded, local, keeper, due) = Default::default();
-        Self(Arc::new(Shared { redis, io, rows, memory, degraded, local, keeper, due }))
+        let (memory, degraded, local, keeper, due, floors) = Default::default();
+        Self(Arc::new(Shared { redis, io, rows, memory, degraded, local, keeper, due, floors }))
     }
 
     /// Redis is configured but was not there for the last call.
@@ -198,10 +208,11 @@ impl Limits {
 
     /// Takes everything the request needs, or says why not. Nothing of a refused request stays taken, except that it
     /// counts as a request.
-    pub async fn reserve(&self, ask: Ask, settings: &Settings) -> Result<Reservation, Refusal> {
+    pub async fn reserve(&self, mut ask: Ask, settings: &Settings) -> Result<Reservation, Refusal> {
         if ask.is_free() {
             return Ok(self.unlimited(ask, settings.clock));
         }
+        self.know_windows(&mut ask).await;
         // budgets are compared first, and not from memory
         let over = match &self.0.redis {
             Some(_) if ask.plan.counters.is_empty() => self.memory().over(&ask.plan, now()),

@@ -1,6 +1,6 @@
 //! What one request asks of the counters, and what they answered. Pure data, the same for Redis (`wire`) and for memory
 //! (`window`).
-use super::model_budgets::Meter;
+use super::{BudgetWindow, model_budgets::Meter};
 
 /// A spend counter that is read or charged.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,7 +11,7 @@ pub struct Counter {
     pub known: f64,
 }
 
-/// What is known of a counter that no row has: absent, it is nothing spent.
+/// What is known of a counter that no row has, or one with nothing: absent, it is nothing spent.
 pub const UNROWED: f64 = -1.0;
 
 /// When spend is too much.
@@ -145,6 +145,8 @@ pub struct Settlement {
     pub spend: Vec<Add>,
     /// of budgets of single models, with the cost in US dollars
     pub meters: Vec<(Meter, f64)>,
+    /// those among the counters of `spend` that count a budget window
+    pub windows: Vec<BudgetWindow>,
 }
 
 /// US dollars for one spend counter.

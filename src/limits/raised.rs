@@ -44,8 +44,8 @@ fn of_row(budget: &Budget, now: Duration) -> Result<f64, &'static str> {
     Ok(if instant(expiry).ok_or(ODD)? <= now { 0.0 } else { increase })
 }
 
-/// The common forms of ISO 8601; without a zone it is UTC.
-fn instant(text: &str) -> Option<Duration> {
+/// The common forms of ISO 8601, since the epoch; without a zone it is UTC.
+pub(super) fn instant(text: &str) -> Option<Duration> {
     let (time, ahead) = match text.strip_suffix('Z') {
         Some(time) => (time, 0),
         None => zone(text).unwrap_or((text, 0)),

@@ -378,7 +378,7 @@ async fn memory_answers_as_the_script_does() {
                     .map(|at| plan.counters[plan.charges[*at].counter].key.clone())
                     .map(|key| Add { key, amount: 0.015625 - admitted.cost, cost: 0.015625, reserved: true })
                     .collect(),
-                meters: Vec::new(),
+                ..Settlement::default()
             };
             let left: Vec<usize> = own.script(wire::settle(&settlement, clock, |key| own.key(key))).await.unwrap();
             assert_eq!(left, memory.settle(&settlement, clock, now()), "step {step}");

@@ -151,6 +151,7 @@ impl Reservation {
             tokens: tokens.filter(|(_, add)| *add != 0).collect(),
             spend: back.chain(plain).filter(|add| add.amount != 0.0).collect(),
             meters: self.ask.budgets.meters.iter().filter(|_| answered).map(|meter| (meter.clone(), cost)).collect(),
+            windows: self.ask.budgets.windows.iter().map(|(_, window)| window.clone()).collect(),
         }
     }
 
@@ -181,7 +182,7 @@ impl Limits {
         let left: Vec<usize> = redis.script(wire::settle(&settlement, clock, |key| redis.key(key))).await?;
         let mut again = Settlement::default();
         for add in left.into_iter().filter_map(|at| settlement.spend.get(at)) {
-            let Some(spend) = self.0.rows.spend(&add.key).await else {
+            let Some(spend) = self.base(add, &settlement.windows).await else {
                 // without a row a charged counter has nothing to come back to; a plain one starts at the cost
                 if !add.reserved {
                     redis.seed(&add.key, 0.0, clock.spend_ttl, true).await?;
@@ -207,7 +208,7 @@ impl Limits {
     async fn settle_in_memory(&self, settlement: Settlement, clock: Clockwork) {
         let left = self.memory().settle(&settlement, clock, now());
         for add in left.into_iter().filter_map(|at| settlement.spend.get(at)) {
-            let base = self.0.rows.spend(&add.key).await.unwrap_or(0.0);
+            let base = self.base(add, &settlement.windows).await.unwrap_or(0.0);
             let now = now();
             self.memory().set(&add.key, base + add.cost, now + clock.spend_ttl);
         }

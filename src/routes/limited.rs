@@ -9,7 +9,7 @@ use crate::{
     config::{Coordination, ModelGroup},
     json::{Object, ObjectWriter},
     limits::{
-        Ask, Budgets, Limits, Refusal, Reservation, Settings, Subject,
+        Ask, Budgets, Limits, Refusal, Reservation, Settings, Subject, budget_windows,
         budgets::{self, Entity, Others},
         descriptors::{self, Rates},
         estimate, model_budgets, raised,
@@ -46,19 +46,20 @@ pub(super) fn limited(
         end_user: named.map(|id| (id, rates.unwrap_or_default())),
         ..Subject::default()
     };
-    let unsupported = || descriptors::unsupported(&subject).or_else(|| budgets::unsupported(identity?));
-    if let Some(feature) = unsupported() {
+    if let Some(feature) = descriptors::unsupported(&subject) {
         return Err(needs_python(feature));
     }
     let mut settings = Settings::default();
     settings.clock.spend_ttl = snapshot.settings.counter_ttl.unwrap_or(settings.clock.spend_ttl);
     let now = call.now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let models = identity.map(|identity| model_budgets::of(identity, &group.name, now)).transpose();
+    let windows = identity.map(|identity| budget_windows::of(identity, now)).transpose();
     let raised = identity.map(|identity| raised::of(identity, now)).transpose().map_err(needs_python)?;
     let others = Others {
         end_user: entity.as_ref(),
         models: models.map_err(needs_python)?.unwrap_or_default(),
         raised: raised.unwrap_or_default(),
+        windows: windows.map_err(needs_python)?.unwrap_or_default(),
         ..Others::default()
     };
     let budgets = Budgets::of(identity, &others);
@@ -66,7 +67,8 @@ pub(super) fn limited(
         true => 0.0,
         false => highest_cost(group, fields)?,
     };
-    let payers = budgets::payers(identity, named, &settle::tags(&call.head));
+    let mut payers = budgets::payers(identity, named, &settle::tags(&call.head));
+    payers.extend(budgets.windows.iter().map(|(_, window)| window.counter.clone()));
     let ask = Ask::new(&subject, (estimate::Kind::Messages, fields), (budgets, cost), payers, &settings);
     let shared = matches!(snapshot.coordination, Coordination::Redis(_));
     let counts = !ask.is_free() || ask.is_metered();

@@ -25,4 +25,5 @@ mod stack;
 #[allow(dead_code)]
 mod support;
 mod traffic;
+mod windows;
 mod wire;

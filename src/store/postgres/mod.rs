@@ -8,6 +8,7 @@ pub mod key_row;
 pub mod model_access;
 pub mod models;
 pub mod spend;
+mod windows;
 
 use std::{
     str::FromStr,
