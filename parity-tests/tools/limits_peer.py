@@ -6,6 +6,7 @@
 One JSON request a line, one JSON answer a line. Every request runs in its own context, as the proxy's do, with the proxy's
 Redis batch; the local mirrors are emptied before each, so that Redis alone decides.
   {"op":"reserve","id","strict","cost","estimate","descriptors":[..],"checks":[..],"charges":[..]}
+  {"op":"model_gate"|"model_spend","key":[token,alias,budgets],"user":[id,budgets],"team":[id,budgets],"model","cost"}
   {"op":"settle","id","outcome":"answered"|"failed"|"cancelled","tokens","cost","targets":[[key,value]..],"payers":[..]}
 """
 import asyncio, contextvars, json, os, sys
@@ -20,6 +21,7 @@ from litellm.caching.redis_cache import RedisCache
 from litellm.proxy import proxy_server
 from litellm.proxy._types import UserAPIKeyAuth
 from litellm.proxy.hooks import parallel_request_limiter_v3 as v3
+from litellm.proxy.hooks.model_max_budget_limiter import PROXY_VirtualKeyModelMaxBudgetLimiter
 from litellm.proxy.spend_tracking import budget_reservation as reservation
 from litellm.proxy.spend_tracking.spend_counter_batch import PendingSpendIncrement
 from litellm.proxy.utils import InternalUsageCache
@@ -28,6 +30,7 @@ redis = RedisCache(host="127.0.0.1", port=os.environ["REDIS_PORT"], db=int(sys.a
 proxy_server.spend_counter_cache = DualCache(redis_cache=redis)
 usage = DualCache(redis_cache=redis)
 handler = v3.PROXY_MaxParallelRequestsHandler_v3(InternalUsageCache(usage))
+budgets = PROXY_VirtualKeyModelMaxBudgetLimiter(proxy_server.spend_counter_cache)
 open_calls = {}
 
 
@@ -105,13 +108,42 @@ async def settle(end):
     return {"kind": "settled"}
 
 
+async def model_budgets(ask):
+    """Compares (model_gate) or adds to (model_spend) the budgets of a model, as authentication and the success hook do."""
+    (token, alias, own), (user, users), (team, teams) = ask["key"], ask["user"], ask["team"]
+    model = ask["model"]
+    if ask["op"] == "model_spend":
+        metadata = {"user_api_key_model_max_budget": own, "user_api_key_team_model_max_budget": teams,
+                    "user_api_key_user_model_max_budget": users}
+        payload = {"model_group": model, "response_cost": ask["cost"], "metadata": {
+            "user_api_key_hash": token, "user_api_key_team_id": team, "user_api_key_user_id": user}}
+        call = {"standard_logging_object": payload, "litellm_params": {"metadata": metadata}, "call_type": "acompletion"}
+        await budgets.async_log_success_event(call, None, None, None)
+        return {"kind": "settled"}
+    caller = UserAPIKeyAuth(api_key="k", key_alias=alias, model_max_budget=own)
+    caller.token = token
+    try:
+        if own:
+            await budgets.is_key_within_model_budget(caller, model)
+        if users:
+            await budgets.is_user_within_model_budget(user, users, model)
+        if teams:
+            await budgets.is_team_within_model_budget(team, teams, own, model)
+    except litellm.BudgetExceededError as error:
+        return {"kind": "budget", "message": error.message, "spend": error.current_cost, "max": error.max_budget,
+                "entity": error.entity_type, "id": error.entity_id}
+    return {"kind": "ok"}
+
+
 async def main():
     loop = asyncio.get_running_loop()
     print(json.dumps({"kind": "ready"}), file=answers, flush=True)
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         ask = json.loads(line)
         empty_mirrors()
-        if ask["op"] == "reserve":
+        if ask["op"].startswith("model_"):
+            answer = await model_budgets(ask)
+        elif ask["op"] == "reserve":
             context = contextvars.Context()
             answer, state = await loop.create_task(reserve(ask), context=context)
             if state:

@@ -250,7 +250,8 @@ fn user_is_no_exception(subject: &Subject<'_>) -> Result<(), Stop> {
     let Some(user) = subject.identity.user.as_ref().filter(|user| user.user_role.as_deref() == Some(ADMIN)) else {
         return Ok(());
     };
-    none_of(&[("admin", !user.models.is_empty() || user.max_budget.is_some() || user.organization_id.is_some())])
+    let special = !user.model_max_budget.is_empty() || user.organization_id.is_some();
+    none_of(&[("admin", !user.models.is_empty() || user.max_budget.is_some() || special)])
 }
 
 /// Administrators see more than others.
@@ -320,6 +321,8 @@ fn read_limits(subject: &Subject<'_>) -> Result<(), Stop> {
     let identity = subject.identity;
     none_of(&[
         ("limit", limited::key(identity) || limited::others(identity)),
+        ("budget_windows", limited::has_windows(identity)),
+        ("model_budget", limited::model_budget(identity) || limited::owners_model_budget(identity)),
         ("budget", limited::key_budget(identity) || limited::owners_budget(identity)),
     ])
 }
@@ -348,6 +351,8 @@ fn info_features(subject: &Subject<'_>) -> Result<(), Stop> {
     none_of(&[
         ("project", identity.key.project_id.is_some()),
         ("limit", limited::others(identity) || limited::owners_budget(identity)),
+        ("budget_windows", limited::has_windows(identity)),
+        ("model_budget", limited::owners_model_budget(identity)),
     ])
 }
 
@@ -464,7 +469,7 @@ fn late_features(subject: &Subject<'_>) -> Result<(), Stop> {
         ("policies", policies.into_iter().flatten().any(|policies| !policies.is_empty())),
         ("object_permission", permissions.into_iter().flatten().next().is_some()),
         // guardrails, callbacks and much more
-        ("metadata", !is_plain(&key.metadata, |name| is_tagged(name) || name == "tag_rpm_limit")),
+        ("metadata", !is_plain(&key.metadata, |name| is_tagged(name) || OF_KEYS.contains(&name))),
         ("owners_metadata", !of_owners.into_iter().flatten().all(|metadata| is_plain(metadata, is_tagged))),
         ("organization_metadata", of_organization.is_some_and(|metadata| !is_plain(metadata, is_limit))),
         ("user_metadata", user.is_some_and(|user| !is_plain(&user.metadata, |name| name == "scim_active"))),
@@ -481,6 +486,11 @@ fn is_tagged(name: &str) -> bool {
 fn is_limit(name: &str) -> bool {
     matches!(name, "model_rpm_limit" | "model_tpm_limit" | "team_member_budget_id")
 }
+
+/// What limits read in a key's metadata alone: a budget that is raised for a while, rates of tags, and what becomes of a
+/// spent budget where `budget_exceeded_throttle_percentage` is set, which makes all limits Python's.
+const OF_KEYS: &[&str] =
+    &["temp_budget_increase", "temp_budget_expiry", "throttle_on_budget_exceeded", "tag_rpm_limit"];
 
 #[cfg(test)]
 #[path = "checks_tests.rs"]

@@ -186,7 +186,12 @@ fn limits_and_budgets_are_no_check() {
         json!({ "member_budget": row }),
         json!({"key": {"team_id": "t"}, "team": {"team_id": "t", "tpm_limit": 1, "max_budget": 1.0}}),
         json!({"user": {"user_id": "u", "max_budget": 1.0, "rpm_limit": 1}}),
-        json!({"key": {"metadata": {"model_rpm_limit": {"gpt-4o": 1}}}}),
+        json!({"key": {"metadata": {"model_rpm_limit": {"gpt-4o": 1}, "temp_budget_increase": 1}}}),
+        json!({"key": {"model_max_budget": {"gpt-4o": {}}}}),
+        json!({"user": {"user_id": "u", "model_max_budget": {"gpt-4o": {}}}}),
+        json!({"member_budget": {"budget_id": "b", "temp_budget_increase": 1.0}}),
+        json!({"key": {"budget_limits": [{"max_budget": 1}]}}),
+        json!({"key": {"team_id": "t"}, "team": {"team_id": "t", "budget_limits": [{"max_budget": 1}]}}),
         // words of their owners', and a key that an administrator made for itself
         json!({"key": {"metadata": {"parity_word": {"guardrails": []}}}}),
         json!({"organization": {"organization_id": "o", "metadata": {"parity_word": 1}}}),
@@ -198,7 +203,7 @@ fn limits_and_budgets_are_no_check() {
 
 #[test]
 fn features_without_a_check_of_their_own_are_pythons() {
-    let budget = json!({"budget_id": "b", "temp_budget_increase": 1.0});
+    let budget = json!({"budget_id": "b", "model_max_budget": {"gpt-4o": {}}});
     for rows in [
         json!({"key": {"config": {"a": 1}, "blocked": true}}),
         json!({"key": {"router_settings": {"a": 1}}}),
@@ -206,15 +211,12 @@ fn features_without_a_check_of_their_own_are_pythons() {
         json!({"key": {"team_id": "litellm-dashboard"}}),
         json!({"key": {"token": KeyHash::of("sk-successor").to_string()}}),
         json!({"key": {"project_id": "gone"}}),
-        json!({"key": {"budget_limits": [{"max_budget": 1}]}}),
-        json!({"key": {"model_max_budget": {"gpt-4o": {}}}}),
-        json!({ "budget": budget }),
+        json!({"key": {"budget_fallbacks": {"gpt-4o": ["gpt-4o-mini"]}}}),
         json!({ "organization_budget": budget }),
         json!({ "project_budget": budget }),
         json!({ "member_budget": budget }),
         json!({ "default_member_budget": budget }),
-        json!({"key": {"team_id": "t"}, "team": {"team_id": "t", "budget_limits": [{"max_budget": 1}]}}),
-        json!({"user": {"user_id": "u", "model_max_budget": {"gpt-4o": {}}}}),
+        json!({"user": {"user_id": "u", "user_role": "proxy_admin", "model_max_budget": {"gpt-4o": {}}}}),
         json!({"user": {"user_id": "u", "user_role": "proxy_admin_viewer"}}),
         json!({"user": {"user_id": "u", "user_role": "proxy_admin", "models": ["gpt-4o"]}}),
         json!({"user": {"user_id": "u", "user_role": "proxy_admin", "max_budget": 1.0}}),

@@ -10,6 +10,8 @@ use crate::{
 
 /// What belongs to one request.
 pub(super) struct Ctx {
+    /// HTTP/1: the request line came as three words
+    pub(super) plain_line: bool,
     pub(super) record: Record,
     pub(super) in_flight: Option<InFlight>,
     /// the request's share of the memory for bodies

@@ -28,7 +28,11 @@ use pingora::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::{phases::Proxy, state::Edge};
+use super::{
+    phases::Proxy,
+    request_line::{Reading, Seen},
+    state::Edge,
+};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -62,17 +66,6 @@ struct Limits {
     head: Duration,
     read: Duration,
     write: Duration,
-}
-
-tokio::task_local! {
-    /// set once the head of the task's current request was read
-    static HEAD_READ: Arc<AtomicBool>;
-}
-
-/// To be called when a request's head has been read, by the task that read it.
-pub(super) fn head_is_read() {
-    // not there for a request that did not come through [`Front`]: there is nobody to tell
-    let _ = HEAD_READ.try_with(|read| read.store(true, Ordering::Relaxed));
 }
 
 impl Front {
@@ -112,19 +105,22 @@ impl ServerApp for Front {
         if !(*stream).as_any().is::<l4::stream::Stream>() {
             // TLS: ALPN has said
             match stream.selected_alpn_proto() {
-                Some(ALPN::H2) => metrics.accepted_http2.inc(),
+                Some(ALPN::H2) => {
+                    metrics.accepted_http2.inc();
+                    return self.http1.process_new(stream, shutdown).await;
+                }
                 _ => metrics.accepted_http1.inc(),
             }
-            return self.http1.process_new(stream, shutdown).await;
+            return self.http1.process_new(seen(stream), shutdown).await;
         }
         let mut stream = stream.into_any().downcast::<l4::stream::Stream>().ok()?;
         let http2 = tokio::time::timeout(self.patience, speaks_http2(&mut stream)).await.ok()??;
-        let (app, accepted) = match http2 {
-            true => (&self.http2, &metrics.accepted_http2),
-            false => (&self.http1, &metrics.accepted_http1),
-        };
-        accepted.inc();
-        app.process_new(stream, shutdown).await
+        if http2 {
+            metrics.accepted_http2.inc();
+            return self.http2.process_new(stream, shutdown).await;
+        }
+        metrics.accepted_http1.inc();
+        self.http1.process_new(seen(stream), shutdown).await
     }
 
     async fn cleanup(&self) {
@@ -132,6 +128,10 @@ impl ServerApp for Front {
         self.edge.drain.lingered();
         self.http1.proxy.http_cleanup().await;
     }
+}
+
+fn seen(stream: Stream) -> Stream {
+    Box::new(Seen(stream))
 }
 
 /// `None`: closed. What was read is put back.
@@ -163,15 +163,15 @@ impl HttpServerApp for Spoken {
         session.set_read_timeout(Some(self.limits.read));
         session.set_write_timeout(Some(self.limits.write));
         session.set_total_drain_timeout(Some(self.limits.read));
-        let read = Arc::new(AtomicBool::new(false));
-        let mut serving = pin!(HEAD_READ.scope(read.clone(), self.proxy.process_new_http(session, shutdown)));
+        let reading = Arc::<Reading>::default();
+        let mut serving = pin!(reading.scope(self.proxy.process_new_http(session, shutdown)));
         tokio::select! {
             biased;
             served = &mut serving => return served,
             () = tokio::time::sleep(self.limits.head) => {}
         }
         // only the reading of a head may be dropped half-way
-        if read.load(Ordering::Relaxed) { serving.await } else { None }
+        if reading.head_is_read() { serving.await } else { None }
     }
 
     fn h2_options(&self) -> Option<H2Options> {

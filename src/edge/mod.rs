@@ -25,6 +25,7 @@ mod python;
 mod record;
 mod replay;
 mod reply;
+mod request_line;
 mod state;
 mod status;
 mod tunnel;

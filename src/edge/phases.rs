@@ -20,7 +20,7 @@ use super::{
     admin, body,
     ctx::{Ctx, Gauge, blank},
     decide::{self, Caller, Decision, UNLISTED},
-    front, guard, hygiene, native, passthrough, record, replay, reply,
+    guard, hygiene, native, passthrough, record, replay, reply, request_line,
     state::Edge,
 };
 use crate::{
@@ -214,8 +214,11 @@ impl Proxy {
         let (path, query, matchable) = (target.path.into_owned(), target.query.map(str::to_owned), target.matchable);
         let authority = request.uri.authority().map(http::uri::Authority::as_str);
         let raw_head = || session.as_http1().map(|h1| h1.get_headers_raw_bytes());
-        let checked =
+        let mut checked =
             hygiene::check(request.version, &request.method, request.raw_path(), authority, &request.headers, raw_head);
+        if !ctx.plain_line {
+            checked = Err("invalid request line");
+        }
         ctx.record.method = request.method.clone();
         ctx.record.path = path;
         if let Err(what) = checked {
@@ -301,8 +304,8 @@ impl ProxyHttp for Proxy {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        front::head_is_read();
         Ctx {
+            plain_line: request_line::head_is_read(),
             record: blank(Instant::now()),
             in_flight: Some(self.0.drain.enter()),
             held: None,

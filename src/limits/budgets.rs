@@ -1,9 +1,12 @@
 //! Which budgets hold for a request, in which order they are compared and charged, and the words of a refusal. Pure.
 //! Sources: auth_checks.py `common_checks`, user_api_key_auth.py `validate_resolved_virtual_key`,
-//! budget_reservation.py `_get_budget_counters`. What it does not know is named by [`unsupported`] and declines.
-use serde_json::{Map, Value};
-
-use super::plan::{Charge, Check, Counter, Over};
+//! budget_reservation.py `_get_budget_counters`.
+use super::{
+    BudgetWindow,
+    model_budgets::{Gate, Meter, ModelBudgets},
+    plan::{Charge, Check, Counter, Over, UNROWED},
+    raised::Raised,
+};
 use crate::{
     auth::{
         Identity,
@@ -29,6 +32,12 @@ pub struct Others<'a> {
     pub tags: &'a [Entity],
     /// `general_settings.apply_user_budget_to_team_keys`
     pub user_budget_on_team_keys: bool,
+    /// of the model that is called
+    pub models: ModelBudgets,
+    /// for a while
+    pub raised: Raised,
+    /// of the key and its team
+    pub windows: Vec<BudgetWindow>,
 }
 
 /// Who a check or charge is about, for messages.
@@ -43,6 +52,8 @@ enum Whose {
     User(String),
     Member { user: String, team: String },
     EndUser(String),
+    Model { entity: &'static str, id: String, words: String },
+    Window(BudgetWindow),
 }
 
 /// All budgets of one request; `checks` and `charges` name counters by position.
@@ -51,36 +62,12 @@ pub struct Budgets {
     pub counters: Vec<Counter>,
     pub checks: Vec<Check>,
     pub charges: Vec<Charge>,
+    /// what the finished call is added to besides
+    pub meters: Vec<Meter>,
+    /// with the position of its counter
+    pub windows: Vec<(usize, BudgetWindow)>,
     whose_check: Vec<Whose>,
     whose_charge: Vec<(&'static str, String)>,
-}
-
-/// Why Python must judge the budgets of this key, if it must.
-pub fn unsupported(identity: &Identity) -> Option<&'static str> {
-    let windows = |value: &Value| value.as_array().is_some_and(|list| !list.is_empty()) || value.is_string();
-    if windows(&identity.key.budget_limits) || identity.team.as_ref().is_some_and(|team| windows(&team.budget_limits)) {
-        return Some("budget windows");
-    }
-    let priced = |map: &Map<String, Value>| {
-        map.values().any(|entry| entry.get("budget_limit").or_else(|| entry.get("max_budget")).is_some())
-    };
-    let of_budget = identity.budget.as_ref().map(|budget| &budget.model_max_budget);
-    let of_team = identity.team.as_ref().map(|team| &team.model_max_budget);
-    let of_user = identity.user.as_ref().map(|user| &user.model_max_budget);
-    if [Some(&identity.key.model_max_budget), of_budget, of_team, of_user].into_iter().flatten().any(priced) {
-        return Some("model budgets");
-    }
-    if identity.key.metadata.contains_key("temp_budget_increase") || increased(identity.member_budget.as_ref()) {
-        return Some("temporary budget increase");
-    }
-    if identity.key.metadata.get("throttle_on_budget_exceeded") == Some(&Value::Bool(true)) {
-        return Some("throttling over budget");
-    }
-    None
-}
-
-fn increased(budget: Option<&Budget>) -> bool {
-    budget.is_some_and(|budget| budget.temp_budget_increase.is_some())
 }
 
 impl Budgets {
@@ -107,10 +94,11 @@ impl Budgets {
         let member_key = |(user, team): (&str, &str)| format!("spend:team_member:{user}:{team}");
         let member = ids.0.zip(ids.1);
         let member_spend = identity.membership.as_ref().map_or(0.0, |membership| membership.spend);
-        let own_member_max = identity.member_budget.as_ref().and_then(|budget| budget.max_budget);
-        let default_max = identity.default_member_budget.as_ref().and_then(|budget| budget.max_budget);
-        let member_max = own_member_max.or(default_max.filter(|max| *max > 0.0));
-        let key_max = key.max_budget.or_else(|| identity.budget.as_ref()?.max_budget);
+        let raised = |max: Option<f64>, by: f64| max.map(|max| max + by);
+        let own_member_max = raised(max_of(identity.member_budget.as_ref()), others.raised.member);
+        let default_max = max_of(identity.default_member_budget.as_ref()).filter(|max| *max > 0.0);
+        let member_max = own_member_max.or(raised(default_max, others.raised.member));
+        let key_max = raised(key.max_budget.or_else(|| max_of(identity.budget.as_ref())), others.raised.key);
         let of_key = format!("spend:key:{}", key.token);
 
         if let (Some(ids), Some(max), true) =
@@ -122,6 +110,8 @@ impl Budgets {
         if let Some(max) = key_max {
             budgets.check(of_key.clone(), key.spend, Over::AtLeast, max, Whose::Key(key_words(key)));
         }
+        budgets.check_model(others.models.key.as_ref());
+        budgets.check_model(others.models.user.as_ref());
         let project = identity.project.as_ref().zip(max_of(identity.project_budget.as_ref()));
         if let Some((project, max)) = project {
             let id = &project.project_id;
@@ -132,6 +122,13 @@ impl Budgets {
         if let Some((team, max)) = team_max {
             let whose = Whose::Team(team.team_id.clone());
             budgets.check(format!("spend:team:{}", team.team_id), team.spend, Over::Above, max, whose);
+        }
+        for entity in ["team", "key"] {
+            others
+                .windows
+                .iter()
+                .filter(|window| window.entity == entity)
+                .for_each(|window| budgets.check_window(window));
         }
         let organization = identity.organization.as_ref().zip(max_of(identity.organization_budget.as_ref()));
         if let Some((organization, max)) = organization {
@@ -151,12 +148,16 @@ impl Budgets {
             budgets.check(member_key(ids), member_spend, Over::AtLeast, max, whose);
         }
         budgets.check_end_user(others.end_user);
+        budgets.check_model(others.models.team.as_ref());
+        budgets.meters.clone_from(&others.models.meters);
 
         // charged in another order than compared
         budgets.charge(&of_key, key_max, "Key", &key.token);
+        budgets.charge_windows(&others.windows, ("key", "Key"));
         if let Some((team, max)) = team_max {
             budgets.charge(&format!("spend:team:{}", team.team_id), Some(max), "Team", &team.team_id);
         }
+        budgets.charge_windows(&others.windows, ("team", "Team"));
         if let Some((user, max)) = user_max {
             budgets.charge(&format!("spend:user:{}", user.user_id), Some(max), "User", &user.user_id);
         }
@@ -211,8 +212,30 @@ impl Budgets {
 
     fn check(&mut self, key: String, known: f64, over: Over, max: f64, whose: Whose) {
         let counter = self.counter(key, known);
-        self.checks.push(Check { counter, over, max });
+        self.checks.push(Check { counter, plus: None, over, max });
         self.whose_check.push(whose);
+    }
+
+    fn check_window(&mut self, window: &BudgetWindow) {
+        self.check(window.counter.clone(), UNROWED, Over::AtLeast, window.max, Whose::Window(window.clone()));
+        let counter = self.counter(window.counter.clone(), UNROWED);
+        self.windows.push((counter, window.clone()));
+    }
+
+    fn charge_windows(&mut self, windows: &[BudgetWindow], (entity, kind): (&str, &'static str)) {
+        for window in windows.iter().filter(|window| window.entity == entity) {
+            self.charge(&window.counter, Some(window.max), kind, &format!("{}:{}", window.id, window.duration));
+        }
+    }
+
+    fn check_model(&mut self, gate: Option<&Gate>) {
+        let Some(gate) = gate else { return };
+        let whose = Whose::Model { entity: gate.entity, id: gate.id.clone(), words: gate.words.clone() };
+        let plus = gate.legacy.as_ref().map(|key| self.counter(key.clone(), UNROWED));
+        self.check(gate.counter.clone(), UNROWED, Over::AtLeast, gate.max, whose);
+        if let Some(check) = self.checks.last_mut() {
+            check.plus = plus;
+        }
     }
 
     /// Only budgets above zero are charged.
@@ -226,7 +249,7 @@ impl Budgets {
     /// LiteLLM's words for a check that found `spend`.
     pub fn check_message(&self, check: usize, spend: f64) -> String {
         let max = python_float(self.checks.get(check).map_or(0.0, |check| check.max));
-        let spend = python_float(spend);
+        let (found, spend) = (spend, python_float(spend));
         let exceeded =
             |whose: String| format!("Budget has been exceeded! {whose} Current cost: {spend}, Max budget: {max}");
         match self.whose_check.get(check) {
@@ -241,13 +264,19 @@ impl Budgets {
             Some(Whose::EndUser(id)) => {
                 format!("ExceededBudget: End User={id} over budget. Spend={spend}, Budget={max}")
             }
+            Some(Whose::Model { words, .. }) => words.clone(),
+            Some(Whose::Window(window)) => window.words(found),
             None => format!("Budget has been exceeded! Current cost: {spend}, Max budget: {max}"),
         }
     }
 
     /// Whether LiteLLM compares it with the owners' budgets (`common_checks`), not while it validates the key.
     pub fn is_late(&self, check: usize) -> bool {
-        !matches!(self.whose_check.get(check), Some(Whose::MemberEarly(_) | Whose::Key(_)))
+        match self.whose_check.get(check) {
+            Some(Whose::MemberEarly(_) | Whose::Key(_)) => false,
+            Some(Whose::Model { entity, .. }) => *entity == "team",
+            _ => true,
+        }
     }
 
     /// Whose budget a check found spent.
@@ -264,6 +293,8 @@ impl Budgets {
             Some(Whose::Member { user, team }) => ("team_member", format!("{user}:{team}")),
             Some(Whose::User(id)) => ("user", id.clone()),
             Some(Whose::EndUser(id)) => ("end_user", id.clone()),
+            Some(Whose::Model { entity, id, .. }) => (*entity, id.clone()),
+            Some(Whose::Window(window)) => (window.entity, window.id.clone()),
             None => ("", String::new()),
         };
         Spent { entity, id, limit: checked.map_or(0.0, |check| check.max), spend }
@@ -283,6 +314,9 @@ impl Budgets {
         ];
         let (kind, id) = self.whose_charge.get(charge).map_or(("", ""), |(kind, id)| (*kind, id));
         let entity = ENTITIES.iter().find(|(known, _)| *known == kind).map_or("", |(_, entity)| entity);
+        let counter = self.charges.get(charge).map(|charge| charge.counter);
+        let window = self.windows.iter().find(|(at, _)| Some(*at) == counter);
+        let id = window.map_or(id, |(_, window)| &window.id);
         Spent { entity, id: id.to_owned(), limit: self.charges.get(charge).map_or(0.0, |charge| charge.max), spend }
     }
 

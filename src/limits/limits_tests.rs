@@ -4,8 +4,11 @@ use std::{collections::HashMap, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{budgets::Entity, budgets::Others, descriptors::Rates, estimate::Kind, plan::*, *};
-use crate::{auth::Identity, error::Dialect};
+use super::{
+    budgets::Entity, budgets::Others, descriptors::Rates, estimate::Kind, model_budgets::ModelBudgets, plan::*,
+    raised::Raised, *,
+};
+use crate::{auth::Identity, error::Dialect, spend::Spent};
 
 #[path = "redis_tests.rs"]
 mod redis_tests;
@@ -67,7 +70,7 @@ fn what_python_must_count_is_named() {
     let why = |key: Value| {
         let identity = with(key);
         let subject = Subject { identity: Some(&identity), ..Subject::default() };
-        descriptors::unsupported(&subject).or_else(|| budgets::unsupported(&identity))
+        descriptors::unsupported(&subject)
     };
     assert_eq!(why(json!({"token": "t"})), None);
     assert_eq!(why(json!({"token": "t", "metadata": {"rpm_limit_type": "dynamic"}})), Some("dynamic rate limits"));
@@ -76,10 +79,6 @@ fn what_python_must_count_is_named() {
         why(json!({"token": "t", "metadata": {"model_rpm_limit": {"m": "7"}}})),
         Some("a limit of an unusual form")
     );
-    assert_eq!(why(json!({"token": "t", "budget_limits": [{"budget_duration": "1d"}]})), Some("budget windows"));
-    assert_eq!(why(json!({"token": "t", "model_max_budget": {"m": {"budget_limit": 1}}})), Some("model budgets"));
-    assert_eq!(why(json!({"token": "t", "model_max_budget": {"m": {"rpm_limit": 1}}})), None);
-    assert_eq!(why(json!({"token": "t", "metadata": {"temp_budget_increase": 3}})), Some("temporary budget increase"));
 }
 
 fn everything() -> Identity {
@@ -100,31 +99,65 @@ fn budgets_are_compared_and_charged_in_litellms_order_and_words() {
     let identity = everything();
     let end_user = Entity { id: "e".into(), spend: 0.7, max_budget: Some(7.0) };
     let tag = Entity { id: "g".into(), spend: 0.8, max_budget: Some(8.0) };
-    let others = Others { end_user: Some(&end_user), tags: &[tag], user_budget_on_team_keys: true };
+    let gate = |entity| model_budgets::Gate {
+        counter: format!("{entity}_spend:m:1d"),
+        legacy: (entity == "key").then(|| "key_spend:p/m:1d".to_owned()),
+        max: 0.5,
+        entity,
+        id: entity.to_uppercase(),
+        words: format!("{entity} of m"),
+    };
+    let (key, user, team) = (Some(gate("key")), Some(gate("user")), Some(gate("team")));
+    let models = ModelBudgets { key, user, team, meters: Vec::new() };
+    let (tags, raised) = (&[tag][..], Raised { key: 0.25, member: 0.5 });
+    let window = |entity: &'static str| BudgetWindow {
+        counter: format!("spend:{entity}:window:1d"),
+        entity,
+        id: entity.to_uppercase(),
+        duration: "1d".into(),
+        max: 0.75,
+        start: Default::default(),
+        resets: true,
+    };
+    let windows = vec![window("key"), window("team")];
+    let others = Others { end_user: Some(&end_user), tags, user_budget_on_team_keys: true, models, raised, windows };
     let budgets = Budgets::of(Some(&identity), &others);
     let checks: Vec<String> = (0..budgets.checks.len()).map(|at| budgets.check_message(at, 1.00022)).collect();
     assert_eq!(
         checks,
         [
-            "Budget has been exceeded! TeamMember=u:t Current cost: 1.00022, Max budget: 3.0",
-            "Budget has been exceeded! Key=al (sk-...wxyz) Current cost: 1.00022, Max budget: 1.0",
+            "Budget has been exceeded! TeamMember=u:t Current cost: 1.00022, Max budget: 3.5",
+            "Budget has been exceeded! Key=al (sk-...wxyz) Current cost: 1.00022, Max budget: 1.25",
+            "key of m",
+            "user of m",
             "Budget has been exceeded! Project=p Current cost: 1.00022, Max budget: 6.0",
             "Budget has been exceeded! Team=t Current cost: 1.00022, Max budget: 2.0",
+            "ExceededBudget: Team=TEAM over 1d budget. Spend=$1.0002, Limit=$0.75",
+            "ExceededBudget: Key over 1d budget. Spend=$1.0002, Limit=$0.75",
             "Budget has been exceeded! Organization=o Current cost: 1.00022, Max budget: 5.0",
             "Budget has been exceeded! Tag=g Current cost: 1.00022, Max budget: 8.0",
             "ExceededBudget: User=u over budget. Spend=1.00022, Budget=4.0",
-            "Budget has been exceeded! User=u in Team=t Current cost: 1.00022, Max budget: 3.0",
+            "Budget has been exceeded! User=u in Team=t Current cost: 1.00022, Max budget: 3.5",
             "ExceededBudget: End User=e over budget. Spend=1.00022, Budget=7.0",
+            "team of m",
         ]
     );
-    let above: Vec<usize> = (0..9).filter(|at| budgets.checks[*at].over == Over::Above).collect();
-    assert_eq!(above, [3, 5, 8], "team, tag, end user may be at their budget");
+    let late: Vec<bool> = (0..14).map(|at| budgets.is_late(at)).collect();
+    assert_eq!(late, [[false; 4].as_slice(), &[true; 10]].concat());
+    assert_eq!(budgets.check_spent(2, 0.75), Spent { entity: "key", id: "KEY".into(), limit: 0.5, spend: 0.75 });
+    let counted = |at: usize| budgets.counters[at].key.as_str();
+    let legacy = budgets.checks[2].plus.map(counted);
+    assert_eq!((counted(budgets.checks[2].counter), legacy), ("key_spend:m:1d", Some("key_spend:p/m:1d")));
+    let above: Vec<usize> = (0..14).filter(|at| budgets.checks[*at].over == Over::Above).collect();
+    assert_eq!(above, [5, 9, 12], "team, tag, end user may be at their budget");
     let charges: Vec<&str> = budgets.charges.iter().map(|charge| &*budgets.counters[charge.counter].key).collect();
     assert_eq!(
         charges,
         [
             "spend:key:tok",
+            "spend:key:window:1d",
             "spend:team:t",
+            "spend:team:window:1d",
             "spend:user:u",
             "spend:end_user:e",
             "spend:tag:g",
@@ -134,9 +167,14 @@ fn budgets_are_compared_and_charged_in_litellms_order_and_words() {
         ]
     );
     assert_eq!(
-        budgets.charge_message(5, 2.2e-5, Some(0.25)),
-        "Budget has been exceeded! TeamMember=u:t Current cost: 2.2e-05, Estimated request cost: 0.25, Max budget: 3.0"
+        budgets.charge_message(7, 2.2e-5, Some(0.25)),
+        "Budget has been exceeded! TeamMember=u:t Current cost: 2.2e-05, Estimated request cost: 0.25, Max budget: 3.5"
     );
+    assert_eq!(
+        budgets.charge_message(1, 0.75, None),
+        "Budget has been exceeded! Key=KEY:1d Current cost: 0.75, Max budget: 0.75"
+    );
+    assert_eq!(budgets.charge_spent(1, 0.75), Spent { entity: "key", id: "KEY".into(), limit: 0.75, spend: 0.75 });
     let without = Budgets::of(Some(&identity), &Others::default());
     assert!(!without.counters.iter().any(|counter| counter.key == "spend:user:u"), "a team key has no user budget");
 }
@@ -267,6 +305,64 @@ async fn a_reservation_that_is_dropped_is_given_back() {
     assert_eq!((held.charged(), spend(&limits)), (0.75, Some(1.0)), "what is left of the budget");
     held.settled(Outcome::Answered { tokens: 1, cost: 0.125 }).await;
     assert_eq!(spend(&limits), Some(0.375));
+}
+
+/// Rows that know a window, and how often they were asked.
+#[derive(Default)]
+struct Windowed(f64, std::sync::atomic::AtomicUsize);
+
+#[async_trait]
+impl Rows for Windowed {
+    async fn spend(&self, _: &str) -> Option<f64> {
+        None
+    }
+
+    async fn window(&self, _: &BudgetWindow) -> Option<f64> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Some(self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_window_counts_from_its_row() {
+    let rows = Arc::new(Windowed(0.5, Default::default()));
+    let limits = Limits::new(None, attached(), rows.clone());
+    let identity = limited(json!({"token": "k", "budget_limits": [{"budget_duration": "1d", "max_budget": 1.0}]}));
+    let ask = || {
+        let windows = budget_windows::of(&identity, std::time::Duration::from_secs(1_800_000_000)).unwrap();
+        let budgets = Budgets::of(Some(&identity), &Others { windows, ..Others::default() });
+        Ask { budgets: budgets.clone(), plan: plan(&budgets, 0.25), ..ask(&identity, 0.25) }
+    };
+    let counter = "spend:key:k:window:1d";
+    let held = limits.reserve(ask(), &Settings::default()).await.unwrap();
+    assert_eq!(limits.memory().get(counter, now()), Some(0.75), "the row, and what is held back");
+    held.settled(Outcome::Answered { tokens: 1, cost: 0.125 }).await;
+    assert_eq!(limits.memory().get(counter, now()), Some(0.625));
+    limits.memory().set(counter, 0.25, now() + 60);
+    let held = limits.reserve(ask(), &Settings::default()).await.unwrap();
+    assert_eq!(limits.memory().get(counter, now()), Some(0.75), "below the row: raised to it");
+    assert_eq!(rows.1.load(Ordering::Relaxed), 1, "an answer holds for a while");
+    limits.memory().set(counter, 1.0, now() + 60);
+    let Err(Refusal::Budget { message, late: true, .. }) = limits.reserve(ask(), &Settings::default()).await else {
+        panic!("the window is spent")
+    };
+    assert_eq!(message, "ExceededBudget: Key over 1d budget. Spend=$1.0000, Limit=$1.00");
+    drop(held);
+}
+
+fn plan(budgets: &Budgets, cost: f64) -> Plan {
+    Plan {
+        counters: budgets.counters.clone(),
+        checks: budgets.checks.clone(),
+        charges: budgets.charges.clone(),
+        cost,
+        strict: false,
+        requests: Vec::new(),
+        slots: Vec::new(),
+        slot: "0".repeat(32),
+        tokens: Vec::new(),
+        estimate: 0,
+    }
 }
 
 #[tokio::test]

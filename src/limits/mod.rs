@@ -1,11 +1,16 @@
 //! Rate limits and budgets: one reservation before a call, one settlement after it, on the counters that LiteLLM's own
 //! processes use. Everything but [`Limits`] is pure. A request path waits for one round trip, and only for a key that
 //! has limits or budgets; it must never decline to Python after [`Limits::reserve`] was called.
+pub mod budget_windows;
 pub mod budgets;
 pub mod descriptors;
 pub mod estimate;
+mod floors;
 mod keeper;
+mod meters;
+pub mod model_budgets;
 pub mod plan;
+pub mod raised;
 pub mod refusal;
 mod reservation;
 pub mod window;
@@ -19,9 +24,12 @@ use std::sync::{
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+pub use budget_windows::BudgetWindow;
 pub use budgets::Budgets;
 pub use descriptors::{Descriptor, Subject};
+use floors::Floors;
 use keeper::Keeper;
+use model_budgets::Meter;
 pub use plan::Clockwork;
 use plan::{Admitted, Answer, Counter, Plan};
 pub use refusal::Refusal;
@@ -38,6 +46,11 @@ use crate::{
 #[async_trait]
 pub trait Rows: Send + Sync {
     async fn spend(&self, counter: &str) -> Option<f64>;
+
+    /// What was spent since the window began, US dollars.
+    async fn window(&self, _window: &BudgetWindow) -> Option<f64> {
+        None
+    }
 }
 
 /// `general_settings` and the environment, as far as limits go.
@@ -105,6 +118,11 @@ impl Ask {
         plan.counters.is_empty() && plan.requests.is_empty() && plan.slots.is_empty() && plan.tokens.is_empty()
     }
 
+    /// The finished call is counted for a budget of its model, whether that was compared or not.
+    pub fn is_metered(&self) -> bool {
+        !self.budgets.meters.is_empty()
+    }
+
     fn refusal(&self, answer: &Answer, clock: Clockwork, now: i64) -> Option<Refusal> {
         let rate = |(descriptor, limit): (&Descriptor, i64), kind, current: i64| {
             let (key, value) = (descriptor.key, descriptor.value.clone());
@@ -153,6 +171,9 @@ struct Shared {
     /// requests that were counted in memory although there is a Redis
     local: AtomicU64,
     keeper: Keeper,
+    /// of model budgets: costs that Redis did not take yet
+    due: Mutex<Vec<(Meter, f64)>>,
+    floors: Mutex<Floors>,
 }
 
 /// How often absent counters are read from the database for one request.
@@ -165,8 +186,9 @@ fn now() -> i64 {
 impl Limits {
     /// Without `redis` everything is counted in this process.
     pub fn new(redis: Option<Redis>, io: Io, rows: Arc<dyn Rows>) -> Self {
-        let (memory, degraded, local, keeper) = Default::default();
-        Self(Arc::new(Shared { redis, io, rows, memory, degraded, local, keeper }))
+        model_budgets::started();
+        let (memory, degraded, local, keeper, due, floors) = Default::default();
+        Self(Arc::new(Shared { redis, io, rows, memory, degraded, local, keeper, due, floors }))
     }
 
     /// Redis is configured but was not there for the last call.
@@ -186,10 +208,11 @@ impl Limits {
 
     /// Takes everything the request needs, or says why not. Nothing of a refused request stays taken, except that it
     /// counts as a request.
-    pub async fn reserve(&self, ask: Ask, settings: &Settings) -> Result<Reservation, Refusal> {
+    pub async fn reserve(&self, mut ask: Ask, settings: &Settings) -> Result<Reservation, Refusal> {
         if ask.is_free() {
             return Ok(self.unlimited(ask, settings.clock));
         }
+        self.know_windows(&mut ask).await;
         // budgets are compared first, and not from memory
         let over = match &self.0.redis {
             Some(_) if ask.plan.counters.is_empty() => self.memory().over(&ask.plan, now()),

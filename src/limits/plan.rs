@@ -1,5 +1,6 @@
 //! What one request asks of the counters, and what they answered. Pure data, the same for Redis (`wire`) and for memory
 //! (`window`).
+use super::{BudgetWindow, model_budgets::Meter};
 
 /// A spend counter that is read or charged.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,6 +10,9 @@ pub struct Counter {
     /// what the rows said it was: a counter below it is stale and is read again from the database; 0.0 never asks
     pub known: f64,
 }
+
+/// What is known of a counter that no row has, or one with nothing: absent, it is nothing spent.
+pub const UNROWED: f64 = -1.0;
 
 /// When spend is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub enum Over {
 pub struct Check {
     /// position in [`Plan::counters`]
     pub counter: usize,
+    /// another one that counts with it
+    pub plus: Option<usize>,
     pub over: Over,
     /// US dollars
     pub max: f64,
@@ -137,6 +143,10 @@ pub struct Settlement {
     /// scope, tokens to add; never 0
     pub tokens: Vec<(String, i64)>,
     pub spend: Vec<Add>,
+    /// of budgets of single models, with the cost in US dollars
+    pub meters: Vec<(Meter, f64)>,
+    /// those among the counters of `spend` that count a budget window
+    pub windows: Vec<BudgetWindow>,
 }
 
 /// US dollars for one spend counter.

@@ -101,13 +101,15 @@ impl Reservation {
         if self.redis && self.limits.0.redis.is_some() {
             self.limits.0.keeper.release(self.charged_keys());
         }
-        let settlement = self.settlement(outcome);
-        if settlement.slots.is_empty() && settlement.tokens.is_empty() && settlement.spend.is_empty() {
+        let mut settlement = self.settlement(outcome);
+        let Settlement { slots, tokens, spend, meters, .. } = &settlement;
+        if slots.is_empty() && tokens.is_empty() && spend.is_empty() && meters.is_empty() {
             return None;
         }
         let (limits, clock) = (self.limits.clone(), self.clock);
         let redis = self.limits.0.redis.clone().filter(|_| self.redis);
         Some(async move {
+            limits.meter(std::mem::take(&mut settlement.meters)).await;
             let Some(redis) = redis else { return limits.settle_in_memory(settlement, clock).await };
             if let Err(error) = limits.settle_in_redis(&redis, settlement, clock).await {
                 tracing::warn!(%error, "a reservation could not be settled, it is left to expire");
@@ -148,6 +150,8 @@ impl Reservation {
             slots: plan.slots.iter().map(|limit| limit.scope.clone()).collect(),
             tokens: tokens.filter(|(_, add)| *add != 0).collect(),
             spend: back.chain(plain).filter(|add| add.amount != 0.0).collect(),
+            meters: self.ask.budgets.meters.iter().filter(|_| answered).map(|meter| (meter.clone(), cost)).collect(),
+            windows: self.ask.budgets.windows.iter().map(|(_, window)| window.clone()).collect(),
         }
     }
 
@@ -178,7 +182,7 @@ impl Limits {
         let left: Vec<usize> = redis.script(wire::settle(&settlement, clock, |key| redis.key(key))).await?;
         let mut again = Settlement::default();
         for add in left.into_iter().filter_map(|at| settlement.spend.get(at)) {
-            let Some(spend) = self.0.rows.spend(&add.key).await else {
+            let Some(spend) = self.base(add, &settlement.windows).await else {
                 // without a row a charged counter has nothing to come back to; a plain one starts at the cost
                 if !add.reserved {
                     redis.seed(&add.key, 0.0, clock.spend_ttl, true).await?;
@@ -204,7 +208,7 @@ impl Limits {
     async fn settle_in_memory(&self, settlement: Settlement, clock: Clockwork) {
         let left = self.memory().settle(&settlement, clock, now());
         for add in left.into_iter().filter_map(|at| settlement.spend.get(at)) {
-            let base = self.0.rows.spend(&add.key).await.unwrap_or(0.0);
+            let base = self.base(add, &settlement.windows).await.unwrap_or(0.0);
             let now = now();
             self.memory().set(&add.key, base + add.cost, now + clock.spend_ttl);
         }

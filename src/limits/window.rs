@@ -2,7 +2,7 @@
 //! map of numbers that expire; the clock is an argument. It must never wait for anything.
 use std::collections::{BTreeMap, HashMap};
 
-use super::plan::{Admitted, Answer, Clockwork, Over, Plan, Settlement};
+use super::plan::{Admitted, Answer, Clockwork, Counter, Over, Plan, Settlement};
 
 /// Seconds after which a slot counts as leaked (`PARALLEL_REQUEST_SLOT_TTL_SECONDS`).
 const LEASE: i64 = 3600;
@@ -82,7 +82,9 @@ impl Memory {
     }
 
     fn compare(&self, plan: &Plan, now: i64) -> Option<Answer> {
-        let spend: Vec<Option<f64>> = plan.counters.iter().map(|counter| self.get(&counter.key, now)).collect();
+        let rowless = |counter: &Counter| (counter.known < 0.0).then_some(0.0);
+        let read = |counter: &Counter| self.get(&counter.key, now).or_else(|| rowless(counter));
+        let spend: Vec<Option<f64>> = plan.counters.iter().map(read).collect();
         let of = |counter: usize| spend.get(counter).copied().flatten();
         let cold: Vec<usize> = (0..plan.counters.len()).filter(|at| of(*at).is_none()).collect();
         let mut stale = Vec::new();
@@ -97,7 +99,7 @@ impl Memory {
             return Some(Answer::Load { cold, stale });
         }
         plan.checks.iter().enumerate().find_map(|(at, check)| {
-            let spend = of(check.counter)?;
+            let spend = of(check.counter)? + check.plus.and_then(of).unwrap_or(0.0);
             let over = match check.over {
                 Over::AtLeast => spend >= check.max,
                 Over::Above => spend > check.max,

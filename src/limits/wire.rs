@@ -3,11 +3,15 @@ use std::sync::LazyLock;
 
 use redis::{Script, ScriptInvocation};
 
-use super::plan::{Admitted, Answer, Clockwork, Over, Plan, Settlement};
+use super::{
+    model_budgets::Meter,
+    plan::{Admitted, Answer, Clockwork, Over, Plan, Settlement},
+};
 use crate::spend::cost::python_float;
 
 static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/reserve.lua")));
 static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/settle.lua")));
+static METER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/meter.lua")));
 
 /// kind, index, two texts, four lists: the shape of every reply of `reserve.lua`
 pub type Reply = (String, i64, String, String, Vec<i64>, Vec<i64>, Vec<i64>, Vec<i64>);
@@ -48,7 +52,8 @@ pub fn reserve(plan: &Plan, clock: Clockwork, now: i64, key: impl Fn(&str) -> St
             Over::AtLeast => ">=",
             Over::Above => ">",
         };
-        call.arg(check.counter).arg(over).arg(python_float(check.max));
+        let plus = check.plus.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1);
+        call.arg(check.counter).arg(plus).arg(over).arg(python_float(check.max));
     }
     for charge in &plan.charges {
         call.arg(charge.counter).arg(python_float(charge.max)).arg(i32::from(charge.throttle));
@@ -78,6 +83,16 @@ pub fn settle(settlement: &Settlement, clock: Clockwork, key: impl Fn(&str) -> S
     }
     for add in &settlement.spend {
         call.arg(python_float(add.amount)).arg(i32::from(add.reserved));
+    }
+    call
+}
+
+/// The call of `meter.lua`; `now` in epoch seconds.
+pub fn meter(due: &[(Meter, f64)], now: f64, key: impl Fn(&str) -> String) -> ScriptInvocation<'static> {
+    let mut call = METER.prepare_invoke();
+    call.arg(python_float(now));
+    for (meter, cost) in due {
+        call.key(key(&meter.spend)).key(key(&meter.start)).arg(python_float(*cost)).arg(meter.window);
     }
     call
 }

@@ -31,6 +31,8 @@ pub struct Case {
     pub why: String,
     /// sent to the Python gateway itself before the case, on either side: keys, teams, budgets it needs
     pub setup: Vec<Request>,
+    /// statements for the gateway's database, after `setup`: what LiteLLM lets only a licence write
+    pub sql: Vec<String>,
     /// the same after it: what `setup` made is taken away
     pub teardown: Vec<Request>,
     /// sent one after the other; none where a client drives the case

@@ -39,6 +39,11 @@ impl Rows {
         Ok(Self { conn: PgConnection::connect(url.expose()).await? })
     }
 
+    /// Runs a case's own statement.
+    pub async fn execute(&mut self, statement: &str) -> sqlx::Result<()> {
+        sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut self.conn).await.map(drop)
+    }
+
     /// Empties the tables. Only for a database that is the suite's own.
     pub async fn clear(&mut self) -> sqlx::Result<()> {
         for table in DAILY.iter().chain(&["LiteLLM_SpendLogs"]) {

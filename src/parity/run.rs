@@ -37,6 +37,8 @@ pub enum RunError {
     Redis(io::Error),
     #[error("postgres: {0}")]
     Postgres(#[from] sqlx::Error),
+    #[error("{0} has statements for the database, and none is known")]
+    NoDatabase(String),
     #[error("the Python gateway does not write its spend rows")]
     NotFlushed,
     #[error("the edge's log: {0}")]
@@ -198,6 +200,10 @@ impl Runner {
         // of a run that was stopped in between
         let _ = self.prepare(case, &case.teardown).await;
         self.prepare(case, &case.setup).await?;
+        for statement in &case.sql {
+            let rows = self.rows.as_mut().ok_or_else(|| RunError::NoDatabase(case.name.clone()))?;
+            rows.execute(statement).await?;
+        }
         let observed = self.observe(phase, case).await?;
         self.prepare(case, &case.teardown).await?;
         Ok(observed)

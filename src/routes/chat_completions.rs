@@ -209,7 +209,7 @@ fn admit(call: Call) -> Admission {
             group: group.name.clone(),
             requested,
             timeout,
-            key: KeyHeaders::of(&call.caller),
+            key: KeyHeaders::of(&call.caller, call.now),
             limited,
             _slot: slot,
         }

@@ -1,7 +1,7 @@
 //! The limits of one call: what it asks of the counters, made while it is admitted, and how that is taken in the one round
 //! trip before the provider is called. Who has limits where no gateway shares the counters is Python's. It must never
 //! decline once the counters were asked.
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::UNIX_EPOCH};
 
 use super::{Call, Decline, named_rows::Standings, settle};
 use crate::{
@@ -9,10 +9,10 @@ use crate::{
     config::{Coordination, ModelGroup},
     json::{Object, ObjectWriter},
     limits::{
-        Ask, Budgets, Limits, Refusal, Reservation, Settings, Subject,
+        Ask, Budgets, Limits, Refusal, Reservation, Settings, Subject, budget_windows,
         budgets::{self, Entity, Others},
         descriptors::{self, Rates},
-        estimate,
+        estimate, model_budgets, raised,
     },
 };
 
@@ -57,25 +57,38 @@ pub(super) fn limited(
         tag_rates: &tag_rates,
         ..Subject::default()
     };
-    let unsupported = || descriptors::unsupported(&subject).or_else(|| budgets::unsupported(identity?));
-    if let Some(feature) = unsupported() {
+    if let Some(feature) = descriptors::unsupported(&subject) {
         return Err(needs_python(feature));
     }
     let mut settings = Settings::default();
     settings.clock.spend_ttl = snapshot.settings.counter_ttl.unwrap_or(settings.clock.spend_ttl);
-    let budgets = Budgets::of(identity, &Others { end_user: of_end_user.as_ref(), tags: &tags, ..Others::default() });
+    let now = call.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let models = identity.map(|identity| model_budgets::of(identity, &group.name, now)).transpose();
+    let windows = identity.map(|identity| budget_windows::of(identity, now)).transpose();
+    let raised = identity.map(|identity| raised::of(identity, now)).transpose().map_err(needs_python)?;
+    let others = Others {
+        end_user: of_end_user.as_ref(),
+        tags: &tags,
+        models: models.map_err(needs_python)?.unwrap_or_default(),
+        raised: raised.unwrap_or_default(),
+        windows: windows.map_err(needs_python)?.unwrap_or_default(),
+        ..Others::default()
+    };
+    let budgets = Budgets::of(identity, &others);
     let cost = match budgets.counters.is_empty() {
         true => 0.0,
         false => highest_cost(group, fields)?,
     };
-    let payers = budgets::payers(identity, id, &settle::tags(&call.head, &named.tags.billed));
+    let mut payers = budgets::payers(identity, id, &settle::tags(&call.head, &named.tags.billed));
+    payers.extend(budgets.windows.iter().map(|(_, window)| window.counter.clone()));
     let ask = Ask::new(&subject, (estimate::Kind::Messages, fields), (budgets, cost), payers, &settings);
     let shared = matches!(snapshot.coordination, Coordination::Redis(_));
-    if !ask.is_free() && !shared {
+    let counts = !ask.is_free() || ask.is_metered();
+    if counts && !shared {
         // one Python gateway alone holds a limit exactly; two that do not share it would let twice as much through
         return Err(needs_python("a limit without redis"));
     }
-    if !ask.is_free() && snapshot.settings.other_limits {
+    if counts && snapshot.settings.other_limits {
         return Err(needs_python("a setting of limits"));
     }
     let limits = call.services.control.limits(snapshot).filter(|_| shared);

@@ -1,7 +1,9 @@
 //! The `x-litellm-*` response headers, in LiteLLM's order (proxy/common_request_processing.py `get_custom_headers`).
 //! Values that are `None`, `""` or `"None"` in Python are left out.
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::HeaderList;
-use crate::{auth::Caller, config::Deployment, faults::fault, spend::cost::python_float};
+use crate::{auth::Caller, config::Deployment, faults::fault, limits::raised, spend::cost::python_float};
 
 /// The LiteLLM version whose behaviour the native routes have; the value of `x-litellm-version`.
 pub const LITELLM_VERSION: &str = "1.106.2";
@@ -40,13 +42,17 @@ pub struct KeyHeaders {
 }
 
 impl KeyHeaders {
-    pub fn of(caller: &Caller) -> Self {
+    /// At `now`: a budget may be raised for a while.
+    pub fn of(caller: &Caller, now: SystemTime) -> Self {
         let Caller::Key(identity) = caller else { return Self::default() };
         let (key, budget) = (&identity.key, identity.budget.as_ref());
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        // one that is not known has declined
+        let raised = raised::of(identity, now).unwrap_or_default();
         Self {
             tpm_limit: key.tpm_limit.or_else(|| budget?.tpm_limit),
             rpm_limit: key.rpm_limit.or_else(|| budget?.rpm_limit),
-            max_budget: key.max_budget.or_else(|| budget?.max_budget),
+            max_budget: key.max_budget.or_else(|| budget?.max_budget).map(|max| max + raised.key),
             spend: key.spend,
             rates: Vec::new(),
         }

@@ -215,7 +215,7 @@ fn admit(call: Call) -> Admission {
             default_timeout: by_config.is_none(),
             named,
             call_id: litellm_headers::call_id(call.head.header("x-litellm-call-id")),
-            key: KeyHeaders::of(&call.caller),
+            key: KeyHeaders::of(&call.caller, call.now),
             limited,
             account: None,
             provider_request_id: OnceLock::new(),

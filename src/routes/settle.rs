@@ -1,6 +1,9 @@
 //! From a call to its spend record: what is known when the call is admitted, and what the answer adds. A call is settled
 //! once: the account is used up by it. It must never wait, and never hold a prompt.
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 
@@ -9,9 +12,9 @@ use crate::{
     auth::{Caller, Named},
     config::Deployment,
     json::Object,
-    limits::{self, Reservation},
+    limits::{self, BudgetWindow, Reservation},
     spend::{
-        Cost, Counting, Facts, Failed, Ledger, Meter, Payer, Record, Shape, Trouble, Usage, cost,
+        Cost, Counting, Facts, Failed, Ledger, Meter, Payer, Record, Shape, Trouble, Usage, Window, cost,
         tokens::{Encoding, is_countable, sent},
     },
 };
@@ -93,6 +96,7 @@ impl Account {
             requester_ip: head.client.map(|ip| ip.to_string()),
             session_id: session(head, kind.named.session).unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             succeeded: true,
+            windows: windows(call),
             facts: Facts {
                 user_agent: head.header("user-agent").map(str::to_owned),
                 shape: match (kind.call_type, kind.stream) {
@@ -208,8 +212,19 @@ impl Failing {
     }
 }
 
+/// The budget windows whose rows get the call's cost.
+fn windows(call: &Call) -> Vec<Window> {
+    let Caller::Key(identity) = &call.caller else { return Vec::new() };
+    let now = call.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    // what is not known has declined
+    let windows = limits::budget_windows::of(identity, now).unwrap_or_default();
+    let kept = windows.into_iter().filter(|window| window.resets);
+    kept.map(|BudgetWindow { entity, id, duration, start, .. }| Window { entity, id, duration, start }).collect()
+}
+
 /// Makes a record that of a failure.
 fn fail(record: &mut Record, failed: Box<Failed>) {
+    record.windows.clear();
     record.succeeded = false;
     record.request_id.clone_from(&record.call_id);
     record.cache_hit = "False";

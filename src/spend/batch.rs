@@ -1,12 +1,12 @@
 //! Many records folded into what one flush writes: log rows, and sums by entity and by day (proxy/db/
 //! db_spend_update_writer.py). Pure. Every map is ordered, so that rows are locked in key order by every writer.
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use serde_json::{Value, json};
 
 use super::{
     metadata::{MODEL_MAP, Shape, metadata},
-    record::{Record, timestamp},
+    record::{Record, fine_timestamp, timestamp},
 };
 
 /// Sums of money by id, in id order.
@@ -14,6 +14,23 @@ pub type Sums = BTreeMap<String, f64>;
 
 /// A row of a daily table, without its entity: date, key, model, provider, endpoint.
 type Day = (String, String, String, String, &'static str);
+
+/// A budget window: `key` or `team`, its id, the duration, when it began.
+type WindowKey = (&'static str, String, String, String);
+
+/// What calls cost, and the first of them.
+#[derive(Debug, Clone)]
+struct WindowSum {
+    spend: f64,
+    started: SystemTime,
+}
+
+impl WindowSum {
+    fn add(&mut self, other: &WindowSum) {
+        self.spend += other.spend;
+        self.started = self.started.min(other.started);
+    }
+}
 
 /// The counters of a daily row.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -65,6 +82,7 @@ pub struct Batch {
     pub organization_members: BTreeMap<(String, String), f64>,
     pub projects: Sums,
     pub tags: Sums,
+    windows: BTreeMap<WindowKey, WindowSum>,
     daily: BTreeMap<(Entity, String, Day), Counters>,
     /// `LiteLLM_DailyModelUsage`, by (date, group, model, provider)
     models: BTreeMap<(String, String, String, String), Counters>,
@@ -164,6 +182,34 @@ impl Batch {
         for tag in record.tags.iter().filter(|tag| known.contains(&tag.as_str())) {
             sum(&mut self.tags, tag);
         }
+        for window in record.windows.iter().filter(|_| record.spend != 0.0) {
+            let key = (window.entity, window.id.clone(), window.duration.clone(), fine_timestamp(window.start));
+            self.add_window(key, &WindowSum { spend: record.spend, started: record.started });
+        }
+    }
+
+    fn add_window(&mut self, key: WindowKey, sum: &WindowSum) {
+        self.windows.entry(key).and_modify(|known| known.add(sum)).or_insert_with(|| sum.clone());
+    }
+
+    /// `LiteLLM_BudgetWindowSpend`, in key order, in as many rounds as one window was begun anew: the oldest first.
+    pub fn windows(&self) -> Vec<Vec<Value>> {
+        let mut rounds: Vec<Vec<Value>> = Vec::new();
+        let (mut before, mut round) = (None, 0);
+        for ((entity, id, duration, start), sum) in &self.windows {
+            let of = Some((entity, id, duration));
+            round = if of == before { round + 1 } else { 0 };
+            before = of;
+            let row = json!({
+                "entity_type": entity, "entity_id": id, "window_duration": duration, "window_start": start,
+                "spend": sum.spend, "started_at": timestamp(sum.started),
+            });
+            match rounds.get_mut(round) {
+                Some(rows) => rows.push(row),
+                None => rounds.push(vec![row]),
+            }
+        }
+        rounds
     }
 
     fn add_days(&mut self, record: &Record) {
@@ -214,6 +260,7 @@ impl Batch {
         for (into, from) in pairs {
             from.into_iter().for_each(|(id, cost)| *into.entry(id).or_default() += cost);
         }
+        newer.windows.into_iter().for_each(|(key, sum)| self.add_window(key, &sum));
         newer.daily.into_iter().for_each(|(key, counters)| self.daily.entry(key).or_default().merge(counters));
         newer.models.into_iter().for_each(|(key, counters)| self.models.entry(key).or_default().merge(counters));
         self.dropped_logs += newer.dropped_logs;

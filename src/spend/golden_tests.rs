@@ -56,6 +56,7 @@ fn record(row: &Value) -> Record {
         requester_ip: row["requester_ip_address"].as_str().map(str::to_owned),
         session_id: text(row, "session_id"),
         succeeded: true,
+        windows: Vec::new(),
         caching_savings: 0.0,
         facts: Facts {
             user_agent: metadata["user_agent"].as_str().map(str::to_owned),

@@ -29,6 +29,9 @@ const QUEUE: usize = 16_384;
 /// So many records are written before their time: rows are given up only while the database is away or slow.
 const FULL: usize = 1_000;
 
+/// Pause after records were taken: those that come meanwhile wake nobody.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Longest pause after a flush that failed: spend is written soon after the database is back.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -169,6 +172,7 @@ impl Writer {
     /// Folds and flushes until every [`Ledger`] is gone.
     pub async fn run(mut self, every: impl Fn() -> Duration) {
         let mut next = Instant::now() + every();
+        let mut open = Instant::now();
         let (mut work, mut done): (Option<Work>, _) = (None, true);
         // who asked for a flush, and whom the one under way will answer
         let (mut asked, mut promised) = (Vec::new(), Vec::new());
@@ -178,6 +182,8 @@ impl Writer {
                 promised.append(&mut asked);
                 work = Some(self.flush());
             }
+            let gathering = Instant::now() < open;
+            let wake = if work.is_none() && !gathering { next } else { open };
             tokio::select! {
                 left = under_way(&mut work), if work.is_some() => {
                     work = None;
@@ -187,12 +193,16 @@ impl Writer {
                     }
                     next = Instant::now() + if done { every() } else { every().min(RETRY) };
                 }
-                message = self.records.recv() => match message {
-                    Some(Message::Record(record)) => self.batch.add(&record),
-                    Some(Message::Flush(told)) => asked.push(told),
-                    None => break,
+                message = self.records.recv(), if !gathering => {
+                    let Some(message) = message else { break };
+                    self.take(message, &mut asked);
+                    for _ in 0..FULL {
+                        let Ok(message) = self.records.try_recv() else { break };
+                        self.take(message, &mut asked);
+                    }
+                    open = Instant::now() + GATHER;
                 },
-                () = tokio::time::sleep_until(next), if work.is_none() => {}
+                () = tokio::time::sleep_until(wake), if work.is_none() || gathering => {}
             }
             self.count();
         }
@@ -202,6 +212,13 @@ impl Writer {
         }
         let left = self.flush().await;
         self.settle(left);
+    }
+
+    fn take(&mut self, message: Message, asked: &mut Vec<oneshot::Sender<bool>>) {
+        match message {
+            Message::Record(record) => self.batch.add(&record),
+            Message::Flush(told) => asked.push(told),
+        }
     }
 
     fn flush(&mut self) -> Work {

@@ -57,6 +57,7 @@ fn record(id: &str, spend: f64) -> Record {
         requester_ip: None,
         session_id: "s".into(),
         succeeded: true,
+        windows: Vec::new(),
         caching_savings: 0.0,
         facts: crate::spend::Facts {
             user_agent: None,
@@ -198,4 +199,35 @@ fn what_no_index_and_no_text_column_takes_is_not_in_a_batch() {
         batch.add(&Record { tags: vec![format!("made-up-{n}")], ..record("same", 1.0) });
     }
     assert_eq!((batch.tags.len(), batch.daily(Entity::Tag).len()), (10_000, 10_000));
+}
+
+#[test]
+fn windows_of_budgets_are_written_oldest_first() {
+    let mut batch = Batch::default();
+    let of = |id: &str, day: u64, spend: f64, at: u64| {
+        let start = std::time::Duration::from_secs(day * 86400);
+        let window = crate::spend::Window { entity: "key", id: id.into(), duration: "1d".into(), start };
+        let started = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(at);
+        Record { windows: vec![window], started, ..record(&format!("{id}-{day}-{at}"), spend) }
+    };
+    for call in [of("b", 2, 0.5, 9), of("a", 2, 0.25, 8), of("a", 1, 1.0, 7), of("a", 2, 0.25, 5), of("a", 2, 0.0, 1)] {
+        let mut one = Batch::default();
+        one.add(&call);
+        batch.merge(one);
+    }
+    let rows: Vec<Vec<(String, String, f64, String)>> = serde_json::from_value(serde_json::json!(
+        batch
+            .windows()
+            .iter()
+            .map(|round| round
+                .iter()
+                .map(|row| serde_json::json!([row["entity_id"], row["window_start"], row["spend"], row["started_at"]]))
+                .collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    ))
+    .unwrap();
+    let row = |id: &str, day: u64, spend: f64, at: u64| {
+        (id.to_owned(), format!("1970-01-0{}T00:00:00.000000", day + 1), spend, format!("1970-01-01T00:00:0{at}.000"))
+    };
+    assert_eq!(rows, [vec![row("a", 1, 1.0, 7), row("b", 2, 0.5, 9)], vec![row("a", 2, 0.5, 5)]]);
 }

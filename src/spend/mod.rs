@@ -15,7 +15,7 @@ pub use counting::{Counting, Meter};
 pub use heard::Heard;
 pub use ledger::Ledger;
 pub use metadata::{Facts, Shape};
-pub use record::{Payer, Record};
+pub use record::{Payer, Record, Window};
 pub use trouble::{Failed, Spent, Trouble};
 
 #[cfg(test)]

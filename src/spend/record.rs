@@ -28,6 +28,17 @@ pub struct Payer {
     pub end_user: Option<String>,
 }
 
+/// A budget window that a call's cost belongs to, where a row keeps its sum.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// `key`, `team`
+    pub entity: &'static str,
+    pub id: String,
+    pub duration: String,
+    /// when it began
+    pub start: Duration,
+}
+
 /// One call, settled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -63,6 +74,7 @@ pub struct Record {
     pub requester_ip: Option<String>,
     pub session_id: String,
     pub succeeded: bool,
+    pub windows: Vec<Window>,
     /// what LiteLLM calls `prompt_caching_savings_spend`, US dollars
     pub caching_savings: f64,
     /// what else the `metadata` column is made of
@@ -107,6 +119,7 @@ impl Record {
             requester_ip: None,
             session_id: String::new(),
             succeeded: false,
+            windows: Vec::new(),
             caching_savings: 0.0,
             facts: Facts {
                 user_agent: None,
@@ -140,6 +153,15 @@ impl Record {
 
 const TIMESTAMP: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]");
+
+const FINE: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
+
+/// UTC without a zone, microseconds: Postgres rounds it as it does LiteLLM's.
+pub fn fine_timestamp(since_epoch: Duration) -> String {
+    let at = UNIX_EPOCH.checked_add(since_epoch).map(OffsetDateTime::from);
+    at.and_then(|at| at.format(FINE).ok()).unwrap_or_else(|| "1970-01-01T00:00:00.000000".to_owned())
+}
 
 /// UTC without a zone, milliseconds: what Postgres' `timestamp(3)` columns hold.
 pub fn timestamp(at: SystemTime) -> String {

@@ -141,13 +141,7 @@ impl Redis {
     where
         T: redis::FromRedisValue + Send + 'static,
     {
-        if !self.is_usable() {
-            return Err(RedisError::Broken);
-        }
-        let this = self.clone();
-        self.io
-            .run(async move { this.within(|mut open| async move { pipeline.query_async(&mut open).await }).await })
-            .await?
+        self.within(|mut open| async move { pipeline.query_async(&mut open).await }).await
     }
 
     /// Runs a script by its hash, sending its text only when Redis does not know it.
@@ -158,9 +152,8 @@ impl Redis {
         if !self.is_usable() {
             return Err(RedisError::Broken);
         }
-        let (this, begun) = (self.clone(), Instant::now());
-        let run = async move { this.within(|mut open| async move { call.invoke_async(&mut open).await }).await };
-        let result = self.io.run(run).await.unwrap_or_else(|stopped| Err(stopped.into()));
+        let begun = Instant::now();
+        let result = self.within(|mut open| async move { call.invoke_async(&mut open).await }).await;
         let mut scripts = self.shared.scripts.lock().unwrap_or_else(PoisonError::into_inner);
         if result.is_ok() {
             *scripts = Scripts { ran: Some(Instant::now()), failed: None };
@@ -191,7 +184,8 @@ impl Redis {
         self.run(pipeline).await
     }
 
-    /// Runs `call` on the connection; only inside the io runtime. A failed connection is replaced by the next call.
+    /// Runs `call` on the connection, from any runtime: what it sends goes through a channel to the connection's own task.
+    /// A failed connection is replaced by the next call. Dropping the future may leave the call sent and its answer unheard.
     pub async fn within<T, C, F>(&self, call: C) -> Result<T, RedisError>
     where
         C: FnOnce(MultiplexedConnection) -> F,
@@ -202,15 +196,18 @@ impl Redis {
         }
         // who waits for another's connection waits no longer for it than for an answer
         let whole = async {
-            let open = self.connection().await?;
-            call(open).await
+            match self.connection().await? {
+                Ok(open) => Ok(call(open).await),
+                Err(error) => Ok(Err(error)),
+            }
         };
         let (error, lost) = match tokio::time::timeout(WAIT, whole).await {
-            Ok(Ok(value)) => {
+            Ok(Ok(Ok(value))) => {
                 self.shared.failures.store(0, Ordering::Relaxed);
                 return Ok(value);
             }
-            Ok(Err(error)) => {
+            Ok(Err(stopped)) => (RedisError::Stopped(stopped), false),
+            Ok(Ok(Err(error))) => {
                 let lost = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();
                 // a master that has become a replica stays one on this connection
                 let demoted = error.kind() == redis::ServerErrorKind::ReadOnly.into();
@@ -228,17 +225,25 @@ impl Redis {
         Err(error)
     }
 
-    async fn connection(&self) -> redis::RedisResult<MultiplexedConnection> {
+    /// The open connection, or a new one: the io runtime drives it, whoever asks.
+    async fn connection(&self) -> Result<redis::RedisResult<MultiplexedConnection>, Stopped> {
         let mut open = self.shared.open.lock().await;
         if let Some(open) = &*open {
-            return Ok(open.clone());
+            return Ok(Ok(open.clone()));
         }
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(WAIT));
-        let client = Client::open(self.shared.target.url.expose())?;
-        let new = client.get_multiplexed_async_connection_with_config(&config).await?;
-        *open = Some(new.clone());
+        let this = self.clone();
+        let new = self.io.run(async move { this.connect().await }).await?;
+        if let Ok(new) = &new {
+            *open = Some(new.clone());
+        }
         Ok(new)
+    }
+
+    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        // how long an answer may take is said by who waits for it
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
+        let client = Client::open(self.shared.target.url.expose())?;
+        client.get_multiplexed_async_connection_with_config(&config).await
     }
 
     fn count_failure(&self) {
@@ -261,10 +266,10 @@ impl Redis {
             while Instant::now() < until {
                 tokio::time::sleep(PROBE).await;
                 let answers = async {
-                    let mut open = this.connection().await?;
-                    redis::cmd("PING").query_async::<String>(&mut open).await
+                    let mut open = this.connection().await.ok()?.ok()?;
+                    redis::cmd("PING").query_async::<String>(&mut open).await.ok()
                 };
-                if let Ok(Ok(_)) = tokio::time::timeout(PROBE_WAIT, answers).await {
+                if let Ok(Some(_)) = tokio::time::timeout(PROBE_WAIT, answers).await {
                     *this.shared.pause_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     tracing::info!("redis answers again");
                     return;

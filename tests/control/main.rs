@@ -26,4 +26,5 @@ mod stack;
 mod support;
 mod tags;
 mod traffic;
+mod windows;
 mod wire;

@@ -1,7 +1,8 @@
 -- A whole request's reservation. Budgets are read and compared first, so that a refusal there leaves no trace; then the
 -- estimate is charged to them, then the windows count the request, then a slot is taken, then tokens are reserved.
 -- KEYS  counters, then (window, requests) pairs, then slot sets, then (window, tokens) pairs
--- ARGV  the head below; per counter: known spend; per check: counter, '>=' or '>', maximum;
+-- ARGV  the head below; per counter: known spend, below 0 where no row has it; per check: counter, a second one or -1,
+--       '>=' or '>', maximum;
 --       per reservation: counter, maximum, '1' if the key may be throttled; per limit: the limit
 -- Reply kind, index, text, text, integers x4; see limits/wire.rs
 local next_arg, next_key = 0, 0
@@ -32,7 +33,7 @@ for i = 1, n_counters do
 end
 if n_counters > 0 then
   for i, value in ipairs(redis.call('MGET', unpack(counters))) do
-    spend[i] = value and tonumber(value) or false
+    spend[i] = value and tonumber(value) or (known[i] < 0 and 0)
   end
 end
 local checks, cold, stale, marked = {}, {}, {}, {}
@@ -42,7 +43,7 @@ for i = 1, n_counters do
   end
 end
 for i = 1, n_checks do
-  local c = { counter = number() + 1, over = word(), max = number() }
+  local c = { counter = number() + 1, plus = number() + 1, over = word(), max = number() }
   checks[i] = c
   local value = spend[c.counter]
   if value and not marked[c.counter] and value < c.max and known[c.counter] > value then
@@ -51,7 +52,7 @@ for i = 1, n_checks do
 end
 if #cold + #stale > 0 then return reply('load', 0, nil, nil, cold, stale) end
 for i, c in ipairs(checks) do
-  local value = spend[c.counter]
+  local value = spend[c.counter] + (spend[c.plus] or 0)
   if (c.over == '>=' and value >= c.max) or (c.over == '>' and value > c.max) then
     return reply('budget', i - 1, digits(value))
   end

@@ -21,6 +21,8 @@ struct File {
     #[serde(default)]
     setup: Vec<Request>,
     #[serde(default)]
+    sql: Vec<String>,
+    #[serde(default)]
     teardown: Vec<Request>,
     request: Option<Request>,
     requests: Option<Vec<Request>>,
@@ -104,6 +106,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Case, CaseError> {
         route: parsed.route,
         why: parsed.why,
         setup: parsed.setup,
+        sql: parsed.sql,
         teardown: parsed.teardown,
         requests,
         client: parsed.client,

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sqlx::PgPool;
 
-use super::Postgres;
-use crate::{config::Snapshot, limits::Rows};
+use super::{Postgres, windows};
+use crate::{
+    config::Snapshot,
+    limits::{BudgetWindow, Rows},
+};
 
 /// Kind of counter -> the statement that reads its spend by id.
 const KINDS: &[(&str, &str)] = &[
@@ -44,6 +47,14 @@ impl Rows for SpendRows {
             tracing::warn!(%error, "the spend behind a counter could not be read");
             None
         })
+    }
+
+    async fn window(&self, window: &BudgetWindow) -> Option<f64> {
+        let snapshot = (self.snapshot)();
+        let url = snapshot.database_url.as_ref()?;
+        let window = window.clone();
+        let read = self.postgres.run(url, move |pool| async move { windows::spent(&pool, &window).await }).await;
+        read.map_err(|error| tracing::warn!(%error, "the spend of a budget window could not be read")).ok()
     }
 }
 

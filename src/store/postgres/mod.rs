@@ -8,6 +8,7 @@ pub mod model_access;
 pub mod models;
 pub mod named_rows;
 pub mod spend;
+mod windows;
 
 use std::{
     str::FromStr,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres as Db, Transaction};
 
-use super::{Postgres, Unavailable};
+use super::{Postgres, Unavailable, windows};
 use crate::{
     config::Snapshot,
     secret::Secret,
@@ -264,6 +264,15 @@ fn all_statements(batch: &Batch) -> Vec<(String, String)> {
         all.push((upsert_daily(*entity, table, column), json!(batch.daily(*entity)).to_string()));
     }
     all.push((MODELS.into(), json!(batch.models()).to_string()));
+    let mut windows = batch.windows();
+    if windows.is_empty() {
+        windows.push(Vec::new());
+    }
+    for rows in windows {
+        let rows = json!(rows).to_string();
+        all.push((windows::SEED.into(), rows.clone()));
+        all.push((windows::ADD.into(), rows));
+    }
     all
 }
 
