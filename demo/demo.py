@@ -16,6 +16,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -24,7 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "parity-tests" / "reference"
 CACHE = Path(os.environ.get("LITELLM_RUST_CACHE", Path.home() / ".cache" / "litellm-rust"))
-STATE = CACHE / "demo"
+# not below a home: Postgres runs as nobody where root starts it, and must be able to enter
+STATE = Path(tempfile.gettempdir()) / f"litellm-rust-demo-{os.getuid()}"
 MASTER = "sk-demo-master-5d1f0c"
 # differs from call to call on any LiteLLM: ids, clocks and measured times
 VOLATILE = re.compile(r"^(date|x-litellm-call-id|x-litellm-(response|overhead|callback)-duration-ms|x-litellm-edge|"
